@@ -1,0 +1,173 @@
+// Elementwise loops: one per operation and working type, over contiguous data in that type. Other storage types (halves, and
+// float32 computed in float64) pass through a block in the first-level cache, so that loops do not multiply by storage types.
+
+// One operation over n elements. step[i] is 1 for an array and 0 for a number, which stands splatted over at least one pack.
+// `out` may be one of `in`: each pack is read before it is written.
+template <class Op, class F>
+static void elementwise(const Scalar<F> *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
+    constexpr std::size_t width = Lanes<F>::count;
+    for (std::size_t i = 0; i < n; i += width) {
+        F argument[Op::inputs], result[Op::outputs];
+        const std::size_t left = n - i;
+        if (__builtin_expect(left >= width, 1)) {
+            for (int k = 0; k < Op::inputs; k++) argument[k] = load<F>(in[k] + static_cast<std::ptrdiff_t>(i) * (k < Op::arrays ? 1 : step[k]));
+            Op::run(argument, result);
+            for (int k = 0; k < Op::outputs; k++) store(out[k] + i, result[k]);
+        } else {  // the last, partial pack
+            Scalar<F> spare[width] = {};
+            for (int k = 0; k < Op::inputs; k++) {
+                if (k < Op::arrays || step[k]) {
+                    __builtin_memcpy(spare, in[k] + i, left * sizeof(Scalar<F>));
+                    argument[k] = load<F>(spare);
+                } else {
+                    argument[k] = load<F>(in[k]);
+                }
+            }
+            Op::run(argument, result);
+            for (int k = 0; k < Op::outputs; k++) {
+                store(spare, result[k]);
+                __builtin_memcpy(out[k] + i, spare, left * sizeof(Scalar<F>));
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------- storage types
+
+// Numbers as in interface.hpp's Kind.
+template <int kind> struct StorageOf;
+template <> struct StorageOf<FLOAT16> { using type = std::uint16_t; };
+template <> struct StorageOf<BFLOAT16> { using type = std::uint16_t; };
+template <> struct StorageOf<FLOAT32> { using type = float; };
+template <> struct StorageOf<FLOAT64> { using type = double; };
+
+FASTACT_FUNCTION float float_of(std::uint32_t u) { return cast_bits<float>(u); }
+FASTACT_FUNCTION std::uint32_t word_of(float x) { return cast_bits<std::uint32_t>(x); }
+
+// The float32 next to x that keeps what was lost in its last bit (round to odd): rounding it once more to a half is then right.
+FASTACT_FUNCTION float round_to_odd(double x) {
+    const float nearest = static_cast<float>(x);
+    const double lost = x - static_cast<double>(nearest);
+    const std::uint32_t u = word_of(nearest);
+    const bool outward = (lost > 0.0) == (x > 0.0);
+    return (u & 1) || !(lost > 0.0 || lost < 0.0) ? nearest : float_of(outward ? u + 1 : u - 1);
+}
+
+FASTACT_FUNCTION float from_bfloat16(std::uint16_t h) { return float_of(static_cast<std::uint32_t>(h) << 16); }
+FASTACT_FUNCTION std::uint16_t to_bfloat16(float x) {
+    const std::uint32_t u = word_of(x);
+    const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
+    return static_cast<std::uint16_t>(x == x ? rounded : (u >> 16) | 0x40u);
+}
+
+#if FASTACT_F16C
+FASTACT_FUNCTION float from_float16(std::uint16_t h) { return _cvtsh_ss(h); }
+FASTACT_FUNCTION std::uint16_t to_float16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#else
+FASTACT_FUNCTION float from_float16(std::uint16_t h) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
+    const std::uint32_t rest = h & 0x7fffu;
+    // A product with 2^112 moves the exponent, subnormals included; what was infinite or NaN gets its exponent back by hand.
+    const float finite = float_of(rest << 13) * float_of(0x77800000u);
+    const std::uint32_t u = rest >= 0x7c00u ? (rest << 13) | 0x7f800000u | (rest > 0x7c00u ? 0x400000u : 0u) : word_of(finite);
+    return float_of(u | sign);
+}
+FASTACT_FUNCTION std::uint16_t to_float16(float x) {
+    const std::uint32_t sign = word_of(x) & 0x80000000u;
+    const std::uint32_t u = word_of(x) ^ sign;
+    // Normal: add half a unit less the tie, then drop 13 bits. Subnormal: adding 1/2 leaves the rounded digits at the end.
+    const std::uint32_t normal = (u - 0x38000000u + 0xfffu + ((u >> 13) & 1)) >> 13;
+    const std::uint32_t small = word_of(float_of(u) + 0.5f) - 0x3f000000u;
+    const std::uint32_t finite = u < 0x38800000u ? small : normal;
+    const std::uint32_t h = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : (u >= 0x477ff000u ? 0x7c00u : finite);
+    return static_cast<std::uint16_t>(h | (sign >> 16));
+}
+#endif
+
+template <int kind, class T> static void widen(const typename StorageOf<kind>::type *in, T *out, std::size_t n) {
+    std::size_t i = 0;
+#if FASTACT_F16C
+    if constexpr (kind == FLOAT16 && sizeof(T) == 4)
+        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(in + i))));
+    if constexpr (kind == FLOAT16 && sizeof(T) == 8)
+        for (; i + 4 <= n; i += 4) _mm256_storeu_pd(out + i, _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(in + i)))));
+#endif
+    for (; i < n; i++) {
+        if constexpr (kind == FLOAT16) out[i] = from_float16(in[i]);
+        else if constexpr (kind == BFLOAT16) out[i] = from_bfloat16(in[i]);
+        else out[i] = static_cast<T>(in[i]);
+    }
+}
+
+template <int kind, class T> static void narrow(const T *in, typename StorageOf<kind>::type *out, std::size_t n) {
+    std::size_t i = 0;
+#if FASTACT_F16C
+    if constexpr (kind == FLOAT16 && sizeof(T) == 4)
+        for (; i + 8 <= n; i += 8)
+            _mm_storeu_si128(reinterpret_cast<__m128i *>(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#endif
+    for (; i < n; i++) {
+        float x;
+        if constexpr (sizeof(T) == 8 && kind != FLOAT32) x = round_to_odd(in[i]);
+        else x = static_cast<float>(in[i]);
+        if constexpr (kind == FLOAT16) out[i] = to_float16(x);
+        else if constexpr (kind == BFLOAT16) out[i] = to_bfloat16(x);
+        else out[i] = static_cast<typename StorageOf<kind>::type>(x);
+    }
+}
+
+template <class T> static void widen_any(int kind, const void *in, T *out, std::size_t n) {
+    switch (kind) {
+    case FLOAT16: return widen<FLOAT16>(static_cast<const std::uint16_t *>(in), out, n);
+    case BFLOAT16: return widen<BFLOAT16>(static_cast<const std::uint16_t *>(in), out, n);
+    case FLOAT32: return widen<FLOAT32>(static_cast<const float *>(in), out, n);
+    default: return widen<FLOAT64>(static_cast<const double *>(in), out, n);
+    }
+}
+template <class T> static void narrow_any(int kind, const T *in, void *out, std::size_t n) {
+    switch (kind) {
+    case FLOAT16: return narrow<FLOAT16>(in, static_cast<std::uint16_t *>(out), n);
+    case BFLOAT16: return narrow<BFLOAT16>(in, static_cast<std::uint16_t *>(out), n);
+    case FLOAT32: return narrow<FLOAT32>(in, static_cast<float *>(out), n);
+    default:
+        if constexpr (sizeof(T) == 8) __builtin_memcpy(out, in, n * sizeof(T));
+    }
+}
+static const std::size_t kind_size[] = {2, 2, 4, 8};
+
+// ---------------------------------------------------------------- the driver
+
+template <class T> using Loop = void (*)(const T *const *, const std::ptrdiff_t *, T *const *, std::size_t);
+
+template <class T>
+static void through_blocks(Loop<T> loop, int inputs, int outputs, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+    constexpr std::size_t block = 512;  // 512 doubles, three in and two out: 20 KiB, in the first-level cache
+    alignas(64) T scratch_in[MAX_INPUTS][block];
+    alignas(64) T scratch_out[MAX_OUTPUTS][block];
+    const T *from[MAX_INPUTS];
+    T *to[MAX_OUTPUTS];
+    for (int k = 0; k < inputs; k++) from[k] = step[k] ? scratch_in[k] : static_cast<const T *>(in[k]);
+    for (int k = 0; k < outputs; k++) to[k] = scratch_out[k];
+    const std::size_t size = kind_size[kind];
+    for (std::size_t i = 0; i < n; i += block) {
+        const std::size_t m = n - i < block ? n - i : block;
+        for (int k = 0; k < inputs; k++)
+            if (step[k]) widen_any(kind, static_cast<const char *>(in[k]) + i * size, scratch_in[k], m);
+        loop(from, step, to, m);
+        for (int k = 0; k < outputs; k++) narrow_any(kind, scratch_out[k], static_cast<char *>(out[k]) + i * size, m);
+    }
+}
+
+// Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand
+// splatted in the working type.
+static void run(const Entry *e, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+    if (wide) {
+        const auto loop = reinterpret_cast<Loop<double>>(e->loop64);
+        if (kind == FLOAT64) loop(reinterpret_cast<const double *const *>(in), step, reinterpret_cast<double *const *>(out), n);
+        else through_blocks<double>(loop, e->inputs, e->outputs, kind, in, step, out, n);
+    } else {
+        const auto loop = reinterpret_cast<Loop<float>>(e->loop32);
+        if (kind == FLOAT32) loop(reinterpret_cast<const float *const *>(in), step, reinterpret_cast<float *const *>(out), n);
+        else through_blocks<float>(loop, e->inputs, e->outputs, kind, in, step, out, n);
+    }
+}

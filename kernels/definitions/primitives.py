@@ -1,0 +1,479 @@
+"""Primitives: what the activations are built from.
+
+Every primitive is branch-free and total: any float in, a defined float out, NaN in, NaN out, subnormal results included.
+
+**Pairs.** Next to a value stands its low part, the rounding error that the value left behind. In float64, where the bound is 2 ULP,
+the pair operations carry it; in float32, where 3 ULP are allowed and every instruction shows, their bodies drop it, so that the
+compiler removes the low parts and all that computed them. ``exact_*`` forms carry it in both.
+
+**Scales.** exp(x) = (1 + p) * 2^k. Products with exp leave the factor 2^k to the very end, so that they round once where the
+result is subnormal. It is kept as ``s = 2^(k + 64)`` (float64: 2^(k + 512)), a normal number for every k that matters, and the
+exact constant TINY takes the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .language import bits, copysign, fma, from_bits, pick, poly, primitive, sqrt
+
+LOG2E = 1.4426950408889634
+# ln 2 in two parts; the first has trailing zeros, so that its product with k is exact.
+LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.42860682030941723212e-06
+LN2_HIGH_64, LN2_LOW_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+# 1.5 * 2^23 (2^52): adding it to a number leaves that number's nearest integer in the low bits. Each further constant also adds
+# the exponent's bias there, so that a shift alone turns the sum into the power of two.
+MAGIC_32, MAGIC_64 = 12582912.0, 6755399441055744.0
+POWER_32, POWER_64 = 12583039.0, 6755399441056767.0  # bias: 127, 1023
+DOWN_32, DOWN_64 = 12583103.0, 6755399441057279.0  # bias + 64, bias + 512
+UP_32, UP_64 = 12582975.0, 6755399441056255.0  # bias - 64, bias - 512
+TINY_32, TINY_64 = 5.421010862427522e-20, 7.458340731200207e-155  # 2^-64, 2^-512
+HUGE_32, HUGE_64 = 1.8446744073709552e19, 1.3407807929942597e154  # 2^64, 2^512
+
+
+# ---------------------------------------------------------------- coefficients
+#
+# Minimax, already rounded to the working type; `tools/coefficients.sollya` finds them. Errors are relative unless said.
+
+# expm1(r) = r + r^2 * EXP(r), abs(r) <= 0.3476: 2^-26.1, 2^-61.5
+EXP_32 = (
+    0.49999997,
+    0.16666542,
+    0.0416675,
+    0.008366731,
+    0.0013865168,
+)
+EXP_64 = (
+    0.5,
+    0.16666666666666677,
+    0.04166666666666658,
+    0.008333333333321381,
+    0.001388888888893992,
+    0.00019841269886841032,
+    2.48015872053104e-05,
+    2.755724341450517e-06,
+    2.755737975600398e-07,
+    2.510933815264787e-08,
+    2.0881506635060817e-09,
+)
+# log1p(e) = e + e^2 * LOG1P_UNIT(e), 0 <= e <= 1: 2^-27.5
+LOG1P_UNIT_32 = (
+    -0.4999993,
+    0.3333048,
+    -0.24958293,
+    0.19694024,
+    -0.15351717,
+    0.10674694,
+    -0.057609394,
+    0.020176446,
+    -0.0033124348,
+)
+# 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: 2^-59.4
+ATANH_64 = (
+    0.6666666666666631,
+    0.4000000000015567,
+    0.28571428548060146,
+    0.22222223956745923,
+    0.18181744382217746,
+    0.15386550259095969,
+    0.1330109889166255,
+    0.1210510995853233,
+    0.08344296455488903,
+    0.17010936080935088,
+)
+# the same for abs(t) <= 0.172, where the mantissa of a logarithm lies: 2^-28.4, 2^-59.5
+LOG_32 = (0.6666669, 0.3998854, 0.29587609)
+LOG_64 = (
+    0.6666666666666735,
+    0.39999999999409713,
+    0.2857142874356461,
+    0.2222219844397252,
+    0.18183571495773082,
+    0.1531385544552038,
+    0.1479801752565447,
+)
+# normal_tail: t * TAIL(2 t - 1) with t = 1 / (1 + 37/128 a), 0 <= a <= 15: 2^-26.6, 0 <= a <= 40: 2^-57.0
+TAIL_32 = (0.21487914, 0.16233256, 0.08932556, 0.03188603, 0.004185164, -0.0020296548, -0.00083679357, 0.00018053812, 0.00011166364, -3.4211273e-05)
+TAIL_REST_32 = (0.16233256, 0.08932556, 0.03188603, 0.004185164, -0.0020296548, -0.00083679357, 0.00018053812, 0.00011166364, -3.4211273e-05)
+TAIL_64 = (
+    0.2148791414219906,
+    0.16233258524634578,
+    0.08932550282729318,
+    0.03188548636367704,
+    0.0041860163974119695,
+    -0.0020256656292538997,
+    -0.000842407720481786,
+    0.00016997871258418146,
+    0.00012880236711296418,
+    -2.7458882925980927e-05,
+    -1.9961828905656517e-05,
+    6.950405922641659e-06,
+    2.74144654184803e-06,
+    -1.8743632516496863e-06,
+    -1.537550329071886e-07,
+    4.410013213230353e-07,
+    -8.972549221651582e-08,
+    -7.469137571252258e-08,
+    4.498849108020444e-08,
+    3.6993924375296967e-09,
+    -1.1329850855493721e-08,
+    2.1795740454493174e-09,
+    1.3752991974643851e-09,
+    -5.063876274187125e-10,
+)
+TAIL_REST_64 = (
+    0.16233258524634578,
+    0.08932550282729318,
+    0.03188548636367704,
+    0.0041860163974119695,
+    -0.0020256656292538997,
+    -0.000842407720481786,
+    0.00016997871258418146,
+    0.00012880236711296418,
+    -2.7458882925980927e-05,
+    -1.9961828905656517e-05,
+    6.950405922641659e-06,
+    2.74144654184803e-06,
+    -1.8743632516496863e-06,
+    -1.537550329071886e-07,
+    4.410013213230353e-07,
+    -8.972549221651582e-08,
+    -7.469137571252258e-08,
+    4.498849108020444e-08,
+    3.6993924375296967e-09,
+    -1.1329850855493721e-08,
+    2.1795740454493174e-09,
+    1.3752991974643851e-09,
+    -5.063876274187125e-10,
+)
+# erf(x) = x + x * ERF(x^2), abs(x) <= 1: 2^-29.3, 2^-56.3
+ERF_32 = (
+    0.12837917,
+    -0.37612626,
+    0.11283583,
+    -0.026853692,
+    0.0051880744,
+    -0.0008007889,
+    7.846173e-05,
+)
+ERF_64 = (
+    0.1283791670955126,
+    -0.37612638903183876,
+    0.11283791670958741,
+    -0.026866170645619147,
+    0.005223977629091198,
+    -0.0008548327189331384,
+    0.00012055337767440446,
+    -1.4925738251937505e-05,
+    1.6463083045841479e-06,
+    -1.637059564594631e-07,
+    1.4786264738928297e-08,
+    -1.1829509212430793e-09,
+    6.68303076629848e-11,
+)
+# gelu'(x) = 1/2 + x * GELU_SLOPE(x^2), abs(x) <= 1: absolute 2^-28.3, 2^-58.1
+GELU_SLOPE_32 = (
+    0.7978845,
+    -0.26596066,
+    0.059835106,
+    -0.009478305,
+    0.0011211649,
+    -8.635759e-05,
+)
+GELU_SLOPE_64 = (
+    0.7978845608028653,
+    -0.265961520267618,
+    0.059841342060133675,
+    -0.009498625722983375,
+    0.0011543468709016643,
+    -0.00011333585498742985,
+    9.323520628303683e-06,
+    -6.595433105716745e-07,
+    4.083208686896533e-08,
+    -2.1963706074831644e-09,
+    8.634046673000407e-11,
+)
+
+# ---------------------------------------------------------------- pairs
+
+
+@primitive
+def exact_sum(a: Any, b: Any) -> Any:
+    """a + b and its rounding error (Knuth)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+@primitive
+def rounded(a: Any, a_low: Any) -> Any:
+    """A pair as one number."""
+    return a
+
+
+@rounded.float64
+def _(a: Any, a_low: Any) -> Any:
+    return a + a_low
+
+
+@primitive
+def add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The sum of two pairs."""
+    return a + b, 0.0
+
+
+@add.float64
+def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    s = a + b
+    t = s - a
+    return s, ((a - (s - t)) + (b - t)) + (a_low + b_low)
+
+
+@primitive
+def multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The product of two pairs."""
+    return a * b, 0.0
+
+
+@multiply.float64
+def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    s = a * b
+    return s, fma(a, b, -s) + fma(a, b_low, a_low * b)
+
+
+@primitive
+def divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs, rounded to one number."""
+    return a / b
+
+
+@divide.float64
+def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    return exact_divide(a, a_low, b, b_low)
+
+
+@primitive
+def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs with the low parts in both types: half an ULP and a little. `b` neither huge nor tiny."""
+    y = 1.0 / b
+    q = a * y
+    rest = fma(-q, b, a) + fma(-q, b_low, a_low)
+    # An infinite quotient stays; its remainder would be NaN.
+    return fma(rest, y, q) if abs(q) < pick(a, 1e38, 1e300) else q
+
+
+# ---------------------------------------------------------------- exponentials
+
+
+@primitive
+def exp_fraction(r: Any) -> Any:
+    """expm1(r) for abs(r) <= ln(2) / 2."""
+    return fma(r * r, poly(r, EXP_32, EXP_64), r)
+
+
+@primitive
+def exp_split(x: Any, magic: Any) -> Any:
+    """(p, s): exp(x) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias."""
+    z = fma(x, LOG2E, magic)
+    k = z - magic
+    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
+    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_split_low(x: Any, low: Any, magic: Any) -> Any:
+    """`exp_split` of x + low, with low the rounding error of x."""
+    z = fma(x, LOG2E, magic)
+    k = z - magic
+    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
+    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r) + low), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_down(x: Any) -> Any:
+    """(p, s): exp(x) = (1 + p) * s * TINY, for -131 <= x <= 44 (float32), -1060 <= x <= 350 (float64)."""
+    return exp_split(x, pick(x, DOWN_32, DOWN_64))
+
+
+@primitive
+def exp_down_low(x: Any, low: Any) -> Any:
+    """`exp_down` of x + low."""
+    return exp_split_low(x, low, pick(x, DOWN_32, DOWN_64))
+
+
+@primitive
+def scale_down(v: Any, s: Any) -> Any:
+    """v * s * TINY: the end of a product with `exp_down`, rounded once."""
+    return (v * s) * pick(v, TINY_32, TINY_64)
+
+
+@primitive
+def exp_times_low(a: Any, high: Any, low: Any) -> Any:
+    """a * exp(high + low), rounded once where it is subnormal; abs(low) is at most an ULP or two of `high`."""
+    c = min(max(high, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
+    up = c > 0.0
+    p, s = exp_split_low(c, low if c == high else 0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
+    return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
+
+
+@primitive
+def exp_times(a: Any, x: Any) -> Any:
+    """a * exp(x), rounded once where it is subnormal."""
+    c = min(max(x, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
+    up = c > 0.0
+    p, s = exp_split(c, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
+    return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
+
+
+@primitive
+def exp(x: Any) -> Any:
+    """e^x: 0 at -inf, subnormal results rounded once, inf beyond 88.73 (float32), 709.79 (float64)."""
+    c = min(max(x, pick(x, -131.0, -1060.0)), pick(x, 89.0, 710.0))
+    up = c > 0.0
+    p, s = exp_split(c, pick(x, UP_32, UP_64) if up else pick(x, DOWN_32, DOWN_64))
+    return fma(p, s, s) * (pick(x, HUGE_32, HUGE_64) if up else pick(x, TINY_32, TINY_64))
+
+
+@primitive
+def expm1_pair(x: Any) -> Any:
+    """e^x - 1 and its rounding error, for x <= 0; -1 where nothing else can be told."""
+    p, s = exp_split(max(x, pick(x, -18.0, -40.0)), pick(x, POWER_32, POWER_64))
+    c = s - 1.0  # exact: s is a power of two
+    e = fma(p, s, c)
+    return e, fma(p, s, c - e)
+
+
+@primitive
+def expm1_down(x: Any) -> Any:
+    """e^x - 1 for x <= 0."""
+    p, s = exp_split(max(x, pick(x, -18.0, -40.0)), pick(x, POWER_32, POWER_64))
+    return fma(p, s, s - 1.0)
+
+
+@primitive
+def expm1(x: Any) -> Any:
+    """e^x - 1: -1 at -inf, keeps -0 and every digit next to 0, inf beyond 88.73 (float32), 709.79 (float64)."""
+    c = min(max(x, pick(x, -18.0, -40.0)), pick(x, 89.0, 710.0))
+    # s is half the power of two, which itself would overflow next to the largest results.
+    p, s = exp_split(c, pick(x, POWER_32, POWER_64) - 1.0)
+    e = fma(p, s, s - 0.5)
+    return x if abs(x) < pick(x, 1e-9, 1e-17) else e + e
+
+
+# ---------------------------------------------------------------- logarithms
+
+
+@primitive
+def log1p_unit(p: Any, s: Any) -> Any:
+    """log1p(e) / e for e = (1 + p) * s * TINY in [0, 1]."""
+    e = scale_down(1.0 + p, s)
+    return fma(e, poly(e, LOG1P_UNIT_32, LOG1P_UNIT_32), 1.0)
+
+
+@log1p_unit.float64
+def _(p: Any, s: Any) -> Any:
+    # log1p(e) = 2 atanh(t) with t = e / (2 + e), 0 <= t <= 1/3: divided by e, the sum 2 / (2 + e) * (1 + t^2 * ...) stays next to 1.
+    m = 1.0 + p
+    e = scale_down(m, s)
+    e_low = scale_down(p - (m - 1.0), s)
+    d, d_low = add(2.0, 0.0, e, e_low)
+    y = 1.0 / d
+    t = e * y
+    z = t * t
+    rest = fma(-y, d, 1.0) - y * d_low  # y + y * rest is the reciprocal
+    tail = z * poly(z, ATANH_64, ATANH_64)  # 2 atanh(t) / t - 2
+    h = y + y  # exact
+    return h + fma(h, rest, y * tail)
+
+
+@primitive
+def log1p(x: Any) -> Any:
+    """log(1 + x): keeps -0 and every digit next to 0, -inf at -1, NaN below, inf at inf."""
+    u, u_low = exact_sum(1.0, x)
+    # u = 2^k * m with m in [sqrt(1/2), sqrt(2))
+    i = bits(u) + pick(x, 0x4afb0d, 0x95f619980c433)
+    k = from_bits((i >> pick(x, 23, 52)) + bits(pick(x, MAGIC_32, MAGIC_64))) - pick(x, POWER_32, POWER_64)
+    m = from_bits((i & pick(x, 0x7FFFFF, 0xFFFFFFFFFFFFF)) + pick(x, 0x3F3504F3, 0x3FE6A09E667F3BCD))
+    f = m - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    half = 0.5 * f * f
+    series = half - s * (half + z * poly(z, LOG_32, LOG_64))
+    low = u_low / u
+    result = fma(k, pick(x, LN2_HIGH_32, LN2_HIGH_64), f - (series - fma(k, pick(x, LN2_LOW_32, LN2_LOW_64), low)))
+    finite = result if x > -1.0 else ((x * 0.0 - 1.0) / 0.0 if x >= -1.0 else (x - x) / (x - x))
+    return finite if abs(x) < pick(x, 3.4028235e38, 1.7976931348623157e308) else (x if x > 0.0 else (x - x))
+
+
+# ---------------------------------------------------------------- sigmoids
+
+
+@primitive
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent: odd, -1 at -inf, 1 at inf, keeps -0."""
+    e, e_low = expm1_pair(-2.0 * abs(x))
+    d, d_low = add(2.0, 0.0, e, e_low)
+    return copysign(divide(-e, -e_low, d, d_low), x)
+
+
+# ---------------------------------------------------------------- the error function
+
+
+@primitive
+def normal_tail(a: Any) -> Any:
+    """The pair Phi(-a) * exp(a^2 / 2), Mills' ratio over sqrt(2 pi), for 0 <= a <= 15 (float32), 40 (float64): from 1/2 down as 1/a."""
+    d = fma(a, 0.2890625, 1.0)
+    t = 1.0 / d
+    v = fma(2.0, t, -1.0)
+    return t * poly(v, TAIL_32, TAIL_64), 0.0
+
+
+@normal_tail.float64
+def _(a: Any) -> Any:
+    return exact_normal_tail(a)
+
+
+@primitive
+def exact_normal_tail(a: Any) -> Any:
+    """`normal_tail` with a true low part in both types."""
+    d = fma(a, 0.2890625, 1.0)
+    d_low = fma(a, 0.2890625, 1.0 - d)
+    t = 1.0 / d
+    t_low = t * (fma(-t, d, 1.0) - t * d_low)
+    v = fma(2.0, t, -1.0)
+    v_low = fma(2.0, t, -1.0 - v) + 2.0 * t_low
+    # The polynomial's last step in two parts; its slope takes the low part of v.
+    c = pick(a, 0.21487914, 0.2148791414219906)
+    q = poly(v, TAIL_REST_32, TAIL_REST_64)
+    p = fma(q, v, c)
+    p_low = fma(q, v, c - p) + v_low * fma(fma(v, 0.0957, 0.1787), v, 0.1623)
+    r = t * p
+    return r, fma(t, p, -r) + fma(t, p_low, t_low * p)
+
+
+@primitive
+def gauss(a: Any) -> Any:
+    """(p, s) of `exp_down`: exp(-a^2 / 2) for 0 <= a <= 16 (float32), 46 (float64)."""
+    square = a * a
+    return exp_down_low(-0.5 * square, -0.5 * fma(a, a, -square))
+
+
+@primitive
+def erfc(x: Any) -> Any:
+    """Complementary error function: 2 at -inf, 0 at inf, relative accuracy down to subnormal results."""
+    a = min(abs(x), pick(x, 10.5, 28.0))
+    square = a * a
+    p, s = exp_down_low(-square, -fma(a, a, -square))
+    r, r_low = normal_tail(1.4142135623730951 * a)
+    n = r + r
+    right = scale_down(fma(p, n, fma(2.0, r_low, n)), s)
+    return 2.0 - right if x < 0.0 else right
+
+
+@primitive
+def erf(x: Any) -> Any:
+    """Error function: odd, -1 at -inf, 1 at inf, keeps -0."""
+    z = x * x
+    near = fma(x, poly(z, ERF_32, ERF_64), x)
+    far = copysign(1.0 - erfc(abs(x)), x)
+    return near if abs(x) < 1.0 else far

@@ -1,0 +1,451 @@
+"""Lowering: the text of the definitions -> C++ (CPU and CUDA) and typed Numba modules.
+
+Works on syntax trees alone and imports nothing of the package, so that the build can load this file by its path before anything
+is installed. The language is described in ``definitions/language.py``; whatever is outside it raises `LoweringError` with the
+name of the function, the file and the line.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: The definition files, in the order in which their activations are listed everywhere.
+DEFINITIONS = Path(__file__).parent / "definitions"
+
+#: Calls that become a target's intrinsic; `pick` and `poly` are resolved here.
+INTRINSICS = {"fma": "fma", "abs": "fabs", "copysign": "copysign", "sqrt": "fsqrt", "min": "pymin", "max": "pymax", "bits": "bits", "from_bits": "from_bits"}
+ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits": 1, "from_bits": 1, "pick": 3, "poly": 3}
+BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&"}
+SHIFT = {ast.LShift: "shift_left", ast.RShift: "shift_right"}
+COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
+#: Types a definition can be lowered for, as position of their constants in `pick` and `poly`.
+TYPES = {"float32": 0, "float64": 1}
+
+
+class LoweringError(Exception):
+    """A definition uses something outside the language."""
+
+
+@dataclass
+class Function:
+    """One scalar function: the tree of its body for each working type."""
+
+    name: str
+    file: Path
+    bodies: dict[str, ast.FunctionDef]
+
+    @property
+    def arguments(self) -> list[str]:
+        return [a.arg for a in self.bodies["float32"].args.args]
+
+
+@dataclass
+class Activation:
+    """What the build has to know of an activation."""
+
+    name: str
+    family: str = "elementwise"
+    params: list[str] = field(default_factory=list)
+    learnable: list[str] = field(default_factory=list)
+
+
+#: What can be asked of an elementwise activation, each one pass over memory.
+DIRECTIONS = ("value", "derivative", "backward")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An activation in one direction: a lowered function of arrays, then parameters."""
+
+    activation: Activation
+    direction: str
+
+    @property
+    def function(self) -> str:
+        return role_name(self.activation.name, self.direction)
+
+    @property
+    def arrays(self) -> int:
+        """How many leading inputs are arrays: x, or the gradient and x."""
+        return 2 if self.direction == "backward" else 1
+
+    @property
+    def inputs(self) -> int:
+        return self.arrays + len(self.activation.params)
+
+    @property
+    def outputs(self) -> int:
+        """One, and in backward one more for each learnable parameter: the terms of its gradient, to be summed."""
+        return 1 + len(self.activation.learnable) if self.direction == "backward" else 1
+
+
+@dataclass
+class Program:
+    """All definitions: functions by lowered name, module constants by file, activations in order."""
+
+    functions: dict[str, Function]
+    constants: dict[Path, dict[str, ast.expr]]
+    activations: dict[str, Activation]
+    renamed: dict[Path, dict[str, str]] = field(default_factory=dict)  #: imported `as`
+
+    def resolve(self, file: Path, name: str) -> str | None:
+        """The function that `name` means in `file`; an activation's name means its value."""
+        name = self.renamed[file].get(name, name)
+        candidates = (name, role_name(name, "value"))
+        return next((c for c in candidates if c in self.functions), None)
+
+    @property
+    def operations(self) -> dict[str, Operation]:
+        """Every elementwise operation by its lowered name, activation by activation."""
+        found = [Operation(a, d) for a in self.activations.values() if a.family == "elementwise" for d in DIRECTIONS]
+        return {o.function: o for o in found}
+
+    def needed(self, names: list[str]) -> list[Function]:
+        """`names` and all that they call, callees first."""
+        done: dict[str, Function] = {}
+        path: list[str] = []
+
+        def visit(name: str) -> None:
+            if name in done:
+                return
+            function = self.functions[name]
+            if name in path:
+                body = function.bodies["float32"]
+                raise LoweringError(f"{name}, {function.file}:{body.lineno}: the definition calls itself: {' -> '.join([*path, name])}")
+            path.append(name)
+            for body in function.bodies.values():
+                for node in ast.walk(body):
+                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                        called = self.resolve(function.file, node.func.id)
+                        if called:
+                            visit(called)
+            path.pop()
+            done[name] = function
+
+        for name in names:
+            visit(name)
+        return list(done.values())
+
+
+# ---------------------------------------------------------------- reading
+
+
+def role_name(activation: str, role: str) -> str:
+    """The lowered name of an activation's role."""
+    return f"{activation}_{role}"
+
+
+def parse(files: list[Path] | None = None) -> Program:
+    """Read definition files (all of them by default)."""
+    program = Program({}, {}, {})
+    for file in files if files is not None else sorted(DEFINITIONS.glob("[a-z]*.py")):
+        if file.name != "language.py" and file not in program.constants:
+            parse_text(file.read_text(), file, program)
+    return program
+
+
+def _backward(activation: Activation) -> str:
+    """The text of the backward operation: the chain rule, a product for x and one for each learnable parameter."""
+    rest = ", ".join(["x", *activation.params])
+    roles = ["derivative", *(f"gradient_{p}" for p in activation.learnable)]
+    products = ", ".join(f"grad * {role_name(activation.name, role)}({rest})" for role in roles)
+    return f"@primitive\ndef {role_name(activation.name, 'backward')}(grad, {rest}):\n    return {products}\n"
+
+
+def parse_text(text: str, file: Path, program: Program) -> None:
+    """Add the definitions in `text` to `program`; `file` is for messages."""
+    constants: dict[str, ast.expr] = {}
+    program.constants[file], program.renamed[file] = constants, {}
+    for node in ast.parse(text, str(file)).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                constants[name] = value
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                constants.update({n.id: v for n, v in zip(names, values, strict=True) if isinstance(n, ast.Name)})
+            case ast.ImportFrom(module=str(module), names=names, level=1):
+                other = file.with_name(f"{module}.py")
+                if other not in program.constants and other.name != "language.py":
+                    parse_text(other.read_text(), other, program)
+                for n in names:
+                    if n.asname:
+                        program.renamed[file][n.asname] = n.name
+                    if n.name in program.constants.get(other, {}):
+                        constants[n.asname or n.name] = program.constants[other][n.name]
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                _register(node, decorator, file, program)
+    for activation in program.activations.values():
+        backward = role_name(activation.name, "backward")
+        if activation.family == "elementwise" and backward not in program.functions:
+            for node in ast.parse(_backward(activation), str(file)).body:
+                assert isinstance(node, ast.FunctionDef)
+                program.functions[backward] = Function(backward, file, {"float32": node, "float64": node})
+
+
+def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: Program) -> None:
+    def literal(call: ast.Call, keyword: str, default: object) -> object:
+        for k in call.keywords:
+            if k.arg == keyword:
+                return ast.literal_eval(k.value)
+        return default
+
+    both = {"float32": node, "float64": node}
+    match decorator:
+        case ast.Name(id="primitive"):
+            program.functions[node.name] = Function(node.name, file, both)
+        case ast.Attribute(value=ast.Name(id=owner), attr="float64"):
+            program.functions[owner].bodies["float64"] = node
+        case ast.Call(func=ast.Name(id="activation")):
+            params = literal(decorator, "params", {})
+            learnable = literal(decorator, "learnable", ())
+            family = literal(decorator, "family", "elementwise")
+            assert isinstance(params, dict) and isinstance(learnable, tuple) and isinstance(family, str)
+            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable))
+            if family == "elementwise":
+                name = role_name(node.name, "value")
+                program.functions[name] = Function(name, file, both)
+        case ast.Attribute(value=ast.Name(id=owner), attr="derivative"):
+            program.functions[role_name(owner, "derivative")] = Function(role_name(owner, "derivative"), file, both)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="gradient"), args=[ast.Constant(value=str(parameter))]):
+            name = role_name(owner, f"gradient_{parameter}")
+            program.functions[name] = Function(name, file, both)
+        case _:
+            raise LoweringError(f"{node.name}, {file}:{node.lineno}: unknown decorator @{ast.unparse(decorator)}")
+
+
+def digest(text: str) -> str:
+    """The hash that names generated code."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# ---------------------------------------------------------------- writing
+
+
+class _Writer(ABC):
+    """Writes one body of one function for one working type; subclasses know the target's spelling."""
+
+    def __init__(self, program: Program, function: Function, type_: str) -> None:
+        self.program, self.function, self.type = program, function, type_
+        self.body = function.bodies[type_]
+        self.locals = {a.arg for a in self.body.args.args}
+
+    def error(self, node: ast.AST, what: str) -> LoweringError:
+        line = getattr(node, "lineno", self.body.lineno)
+        return LoweringError(f"{self.function.name}, {self.function.file}:{line}: {what}")
+
+    def statements(self) -> Iterator[str]:
+        args = self.body.args
+        if args.vararg or args.kwarg or args.kwonlyargs or args.defaults or args.posonlyargs:
+            raise self.error(self.body, "a definition takes plain positional arguments, without defaults")
+        body = self.body.body
+        if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            body = body[1:]
+        for statement in body:
+            last = statement is body[-1]
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if not last:
+                    written = self.expression(value)
+                    yield self.assign([self.new(statement, name)], written)
+                case ast.Assign(targets=[ast.Tuple(elts=elements)], value=ast.Call() as value) if not last:
+                    written = self.expression(value)
+                    names = [self.new(statement, e.id) if isinstance(e, ast.Name) else "" for e in elements]
+                    if "" in names:
+                        raise self.error(statement, "only names can be unpacked into")
+                    yield self.assign(names, written)
+                case ast.Return(value=ast.Tuple(elts=elements)) if last:
+                    yield self.give([self.expression(e) for e in elements])
+                case ast.Return(value=ast.expr() as value) if last:
+                    yield self.give([self.expression(value)])
+                case _:
+                    raise self.error(
+                        statement,
+                        f"`{ast.unparse(statement).splitlines()[0]}` is outside the language of definitions: "
+                        "assignments to new names, then one final return",
+                    )
+
+    def new(self, node: ast.AST, name: str) -> str:
+        if name in self.locals:
+            raise self.error(node, f"`{name}` is assigned twice; a local has one value, give the second another name")
+        self.locals.add(name)
+        return name
+
+    def expression(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=bool() | str() | None):
+                raise self.error(node, f"{node.value!r}: constants are numbers")
+            case ast.Constant(value=float() as value):
+                return self.real(value)
+            case ast.Constant(value=int() as value):
+                return self.whole(value)
+            case ast.Name(id=name) if name in self.locals:
+                return name
+            case ast.Name(id=name) if name in self.program.constants[self.function.file]:
+                return self.expression(self.program.constants[self.function.file][name])
+            case ast.Name(id=name):
+                raise self.error(node, f"unknown name `{name}`")
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=float() as value)):
+                return self.real(-value)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return f"(-{self.expression(operand)})"
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
+                return f"({self.expression(left)} {BINARY[type(op)]} {self.expression(right)})"
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in SHIFT:
+                return f"{SHIFT[type(op)]}({self.expression(left)}, {self.count(right)})"
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in COMPARE:
+                return f"({self.expression(left)} {COMPARE[type(op)]} {self.expression(right)})"
+            case ast.IfExp(test=ast.Compare() | ast.Name() as test, body=body, orelse=orelse):
+                return f"select({self.expression(test)}, {self.expression(body)}, {self.expression(orelse)})"
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                return self.call(node, name, args)
+        raise self.error(node, f"`{ast.unparse(node)}` is outside the language of definitions")
+
+    def call(self, node: ast.Call, name: str, args: list[ast.expr]) -> str:
+        if name in ARITY and len(args) != ARITY[name]:
+            raise self.error(node, f"{name} takes {ARITY[name]} arguments, not {len(args)}")
+        if name in INTRINSICS:
+            return f"{INTRINSICS[name]}({', '.join(self.expression(a) for a in args)})"
+        if name == "pick":
+            return self.expression(args[1 + TYPES[self.type]])
+        if name == "poly":
+            return self.horner(node, args[0], args[1 + TYPES[self.type]])
+        called = self.program.resolve(self.function.file, name)
+        if called:
+            expected = self.program.functions[called].arguments
+            if len(args) != len(expected):
+                raise self.error(node, f"{name} takes {len(expected)} arguments ({', '.join(expected)}), not {len(args)}")
+            return self.invoke(called, [self.expression(a) for a in args])
+        raise self.error(node, f"`{name}` is neither a definition nor one of {', '.join(ARITY)}")
+
+    def count(self, node: ast.expr) -> int:
+        match node:
+            case ast.Constant(value=int() as value):
+                return value
+            case ast.Call(func=ast.Name(id="pick"), args=[_, float32, float64]):
+                return self.count(float32 if self.type == "float32" else float64)
+        raise self.error(node, "a shift takes a constant count")
+
+    def horner(self, node: ast.AST, x: ast.expr, coefficients: ast.expr) -> str:
+        if isinstance(coefficients, ast.Name):
+            coefficients = self.program.constants[self.function.file].get(coefficients.id, coefficients)
+        if not isinstance(x, ast.Name) or x.id not in self.locals:
+            raise self.error(node, "poly takes a local name as its variable: it is used many times")
+        if not isinstance(coefficients, ast.Tuple) or len(coefficients.elts) < 2:
+            raise self.error(node, "poly takes its coefficients as a tuple of two or more numbers, or the name of one in the same file")
+        written = [self.expression(c) for c in coefficients.elts]
+        result = written[-1]
+        for c in reversed(written[:-1]):
+            result = f"fma({result}, {x.id}, {c})"
+        return result
+
+    # What the targets spell differently.
+    @abstractmethod
+    def real(self, value: float) -> str: ...
+
+    @abstractmethod
+    def whole(self, value: int) -> str: ...
+
+    @abstractmethod
+    def invoke(self, name: str, args: list[str]) -> str: ...
+
+    @abstractmethod
+    def assign(self, names: list[str], value: str) -> str: ...
+
+    @abstractmethod
+    def give(self, values: list[str]) -> str: ...
+
+
+class _Cxx(_Writer):
+    def real(self, value: float) -> str:
+        return f"lit<F>({value!r})"
+
+    def whole(self, value: int) -> str:
+        return f"whole<F>({value})"
+
+    def invoke(self, name: str, args: list[str]) -> str:
+        return f"defs::{name}({', '.join(args)})"
+
+    def assign(self, names: list[str], value: str) -> str:
+        return f"const auto {names[0]} = {value};" if len(names) == 1 else f"const auto [{', '.join(names)}] = {value};"
+
+    def give(self, values: list[str]) -> str:
+        return f"return {values[0]};" if len(values) == 1 else f"return Results<F, {len(values)}>{{{', '.join(values)}}};"
+
+
+class _Numba(_Writer):
+    def real(self, value: float) -> str:
+        return f"REAL({value!r})"
+
+    def whole(self, value: int) -> str:
+        return f"WHOLE({value!r})"
+
+    def invoke(self, name: str, args: list[str]) -> str:
+        return f"def_{name}({', '.join(args)})"
+
+    def assign(self, names: list[str], value: str) -> str:
+        return f"{', '.join(names)} = {value}"
+
+    def give(self, values: list[str]) -> str:
+        return f"return {', '.join(values)}"
+
+
+def to_cxx(program: Program, names: list[str] | None = None) -> str:
+    """C++ templates over the working type ``F`` (a float, a double or a pack of them), in namespace ``defs``, callees first.
+
+    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``Results``, ``is_float64`` and the intrinsics.
+    """
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", "namespace defs {", ""]
+    for function in program.needed(names if names is not None else list(program.functions)):
+        texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in TYPES}
+        head = ", ".join(f"const F {a}" for a in function.arguments)
+        out.append(f"template <class F> FASTACT_FUNCTION auto {function.name}({head}) {{")
+        if texts["float32"] == texts["float64"]:
+            out += [line[4:] for line in texts["float32"]]
+        else:
+            out += ["    if constexpr (is_float64<F>) {", *texts["float64"], "    } else {", *texts["float32"], "    }"]
+        out += ["}", ""]
+    return "\n".join([*out, "}  // namespace defs", ""])
+
+
+def to_numba(program: Program, names: list[str], type_: str) -> str:
+    """Typed Numba functions ``def_<name>``, callees first.
+
+    The module they stand in provides ``scalar`` (the decorator), ``REAL``, ``WHOLE``, ``select`` and the intrinsics.
+    """
+    out: list[str] = []
+    for function in program.needed(names):
+        body = [f"    {line}" for line in _Numba(program, function, type_).statements()]
+        out += ["@scalar", f"def def_{function.name}({', '.join(function.arguments)}):", *body, "", ""]
+    return "\n".join(out)
+
+
+def to_cxx_operations(program: Program, pack32: str = "PackF", pack64: str = "PackD") -> str:
+    """The C++ structs of all operations, and the table ``entries`` of their loops, for ``cpu/isa.cpp``."""
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program)]
+    out += ["using Plain = void (*)();", "const Entry entries[] = {"]
+    for name, o in program.operations.items():
+        loops = ", ".join(f"reinterpret_cast<Plain>(elementwise<{name}_op, {pack}>)" for pack in (pack32, pack64))
+        out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {loops}}},')
+    return "\n".join([*out, "};", ""])
+
+
+def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
+    """A struct ``<name>_op`` for each operation: what the loops of ``cpu`` and ``cuda`` are instantiated with."""
+    out: list[str] = []
+    for name, o in program.operations.items():
+        if names is not None and name not in names:
+            continue
+        call = f"defs::{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
+        fields = "abcd"[: o.outputs]
+        give = [f"out[0] = {call};"] if o.outputs == 1 else [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(fields))]
+        out += [
+            f"struct {name}_op {{",
+            f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays};",
+            f"    template <class F> FASTACT_FUNCTION void run(const F *in, F *out) {{ {' '.join(give)} }}",
+            "};",
+        ]
+    return "\n".join(out)
