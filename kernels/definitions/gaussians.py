@@ -5,8 +5,21 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, pick
-from .primitives import TINY_32, TINY_64, add, gauss, multiply, normal_tail, rounded, scale_down
+from .language import activation, fma, pick, primitive
+from .primitives import TINY_32, TINY_64, gauss, grow, multiply, normal_tail, rounded, scale_down, slope_tail
+
+
+@primitive
+def less_product(x: Any, a: Any, e: Any, e_low: Any) -> Any:
+    """x - a * e, for e <= 1/2 and a = x where x is not large."""
+    return fma(-a, e, x)
+
+
+@less_product.float64
+def _(x: Any, a: Any, e: Any, e_low: Any) -> Any:
+    y = fma(-a, e, x)
+    low = fma(-a, e, x - y) - a * e_low
+    return x if x > 39.0 else y + low  # x - y would be NaN at infinity
 
 
 @activation(
@@ -26,11 +39,10 @@ def gelu(x: Any) -> Any:
     a = min(abs(c), pick(x, 15.0, 39.5))
     p, s = gauss(a)
     r, r_low = normal_tail(a)
-    m = 1.0 + p
-    e, e_low = multiply(m, p - (m - 1.0), r, r_low)
+    e, e_low = grow(r, r_low, p)
     tail, tail_low = multiply(c, 0.0, e, e_low)
     t = s * pick(x, TINY_32, TINY_64)
-    return scale_down(rounded(tail, tail_low), s) if left else x * rounded(1.0 - e * t, 0.0)
+    return scale_down(rounded(tail, tail_low), s) if left else less_product(x, a, e * t, e_low * t)
 
 
 @gelu.derivative
@@ -39,10 +51,7 @@ def _(x: Any) -> Any:
     left = x < 0.0
     a = min(abs(x), pick(x, 15.0, 39.5))
     p, s = gauss(a)
-    r, r_low = normal_tail(a)
-    b, b_low = multiply(a, 0.0, -0.3989422804014327, 2.49232720227773e-17)
-    h, h_low = add(r, r_low, b, b_low)
-    m = 1.0 + p
-    e, e_low = multiply(m, p - (m - 1.0), h, h_low)
+    h, h_low = slope_tail(a)
+    e, e_low = grow(h, h_low, p)
     t = s * pick(x, TINY_32, TINY_64)
     return scale_down(rounded(e, e_low), s) if left else 1.0 - e * t

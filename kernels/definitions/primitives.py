@@ -92,35 +92,23 @@ LOG_64 = (
     0.1531385544552038,
     0.1479801752565447,
 )
-# normal_tail: t * TAIL(2 t - 1) with t = 1 / (1 + 37/128 a), 0 <= a <= 15: 2^-26.6, 0 <= a <= 40: 2^-57.0
-TAIL_32 = (0.21487914, 0.16233256, 0.08932556, 0.03188603, 0.004185164, -0.0020296548, -0.00083679357, 0.00018053812, 0.00011166364, -3.4211273e-05)
-TAIL_REST_32 = (0.16233256, 0.08932556, 0.03188603, 0.004185164, -0.0020296548, -0.00083679357, 0.00018053812, 0.00011166364, -3.4211273e-05)
-TAIL_64 = (
-    0.2148791414219906,
-    0.16233258524634578,
-    0.08932550282729318,
-    0.03188548636367704,
-    0.0041860163974119695,
-    -0.0020256656292538997,
-    -0.000842407720481786,
-    0.00016997871258418146,
-    0.00012880236711296418,
-    -2.7458882925980927e-05,
-    -1.9961828905656517e-05,
-    6.950405922641659e-06,
-    2.74144654184803e-06,
-    -1.8743632516496863e-06,
-    -1.537550329071886e-07,
-    4.410013213230353e-07,
-    -8.972549221651582e-08,
-    -7.469137571252258e-08,
-    4.498849108020444e-08,
-    3.6993924375296967e-09,
-    -1.1329850855493721e-08,
-    2.1795740454493174e-09,
-    1.3752991974643851e-09,
-    -5.063876274187125e-10,
+# normal_tail(a) = t * TAIL(2 t - 1) with t = 1 / (1 + STEP a), 0 <= a <= 15: 2^-27.8, 0 <= a <= 40: 2^-57.0. The steps are those
+# with which the first coefficient, the value in the middle, is all but exact in the working type.
+TAIL_STEP_32, TAIL_STEP_64 = 0.43359375, 0.2890625
+TAIL_MIDDLE_32 = 0.3014157
+TAIL_REST_32 = (
+    0.17242691,
+    0.039828178,
+    -0.010582404,
+    -0.0053447494,
+    0.0021303494,
+    0.0005839587,
+    -0.0005623948,
+    3.962588e-05,
+    9.955117e-05,
+    -3.4736157e-05,
 )
+TAIL_MIDDLE_64 = 0.2148791414219906
 TAIL_REST_64 = (
     0.16233258524634578,
     0.08932550282729318,
@@ -171,27 +159,46 @@ ERF_64 = (
     -1.1829509212430793e-09,
     6.68303076629848e-11,
 )
-# gelu'(x) = 1/2 + x * GELU_SLOPE(x^2), abs(x) <= 1: absolute 2^-28.3, 2^-58.1
-GELU_SLOPE_32 = (
-    0.7978845,
-    -0.26596066,
-    0.059835106,
-    -0.009478305,
-    0.0011211649,
-    -8.635759e-05,
+# normal_tail(a) - a / sqrt(2 pi) = (SLOPE_ROOT - a) * SLOPE(2 t - 1), with the root of gelu' divided out: 2^-27.2, 2^-59.5
+SLOPE_ROOT_32, SLOPE_ROOT_LOW_32 = 0.7517915368080139, -1.211444945855772e-08
+SLOPE_ROOT_64, SLOPE_ROOT_LOW_64 = 0.7517915246935645, -1.4956759177009883e-17
+SLOPE_STEP_32, SLOPE_STEP_64 = 0.37109375, 0.2890625
+SLOPE_MIDDLE_32 = 0.48488507
+SLOPE_REST_32 = (
+    0.12548123,
+    0.048814368,
+    0.008371298,
+    -0.0018772582,
+    -0.0008706299,
+    0.00022424165,
+    8.764373e-05,
+    -3.797184e-05,
 )
-GELU_SLOPE_64 = (
-    0.7978845608028653,
-    -0.265961520267618,
-    0.059841342060133675,
-    -0.009498625722983375,
-    0.0011543468709016643,
-    -0.00011333585498742985,
-    9.323520628303683e-06,
-    -6.595433105716745e-07,
-    4.083208686896533e-08,
-    -2.1963706074831644e-09,
-    8.634046673000407e-11,
+SLOPE_MIDDLE_64, SLOPE_MIDDLE_LOW_64 = 0.47002996883814907, 7.116081161147383e-18
+SLOPE_REST_64 = (
+    0.1119945637348108,
+    0.05805819367972628,
+    0.02144394661327226,
+    0.004307985906793946,
+    -0.00035968844716544675,
+    -0.00042873685572612346,
+    -1.302498242913914e-05,
+    4.874028246036527e-05,
+    1.9187305411254126e-06,
+    -6.9732267913487445e-06,
+    3.1393611177464185e-07,
+    1.1013660625969038e-06,
+    -2.368359809841656e-07,
+    -1.543248863148526e-07,
+    8.143374395247359e-08,
+    9.60498549648429e-09,
+    -1.967049723372974e-08,
+    3.940065542081995e-09,
+    2.958525484868697e-09,
+    -1.7163611924452648e-09,
+    -4.121784621928586e-11,
+    2.7210406916565425e-10,
+    -6.486289077614571e-11,
 )
 
 # ---------------------------------------------------------------- pairs
@@ -206,14 +213,32 @@ def exact_sum(a: Any, b: Any) -> Any:
 
 
 @primitive
-def rounded(a: Any, a_low: Any) -> Any:
-    """A pair as one number."""
-    return a
+def exact_add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The sum of two pairs."""
+    s, low = exact_sum(a, b)
+    return s, low + (a_low + b_low)
 
 
-@rounded.float64
-def _(a: Any, a_low: Any) -> Any:
-    return a + a_low
+@primitive
+def exact_multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The product of two pairs."""
+    s = a * b
+    return s, fma(a, b, -s) + fma(a, b_low, a_low * b)
+
+
+@primitive
+def finite_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs, rounded to one number: half an ULP and a little. `a` finite, `b` neither huge nor tiny."""
+    y = 1.0 / b
+    q = a * y
+    return fma(fma(-q, b, a) + fma(-q, b_low, a_low), y, q)
+
+
+@primitive
+def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """`finite_divide` for any `a`: an infinite quotient stays, though its remainder is NaN."""
+    q = finite_divide(a, a_low, b, b_low)
+    return q if abs(a) < pick(a, 1e38, 1e300) else a / b
 
 
 @primitive
@@ -224,9 +249,7 @@ def add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 
 @add.float64
 def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    s = a + b
-    t = s - a
-    return s, ((a - (s - t)) + (b - t)) + (a_low + b_low)
+    return exact_add(a, a_low, b, b_low)
 
 
 @primitive
@@ -237,8 +260,19 @@ def multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 
 @multiply.float64
 def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    s = a * b
-    return s, fma(a, b, -s) + fma(a, b_low, a_low * b)
+    return exact_multiply(a, a_low, b, b_low)
+
+
+@primitive
+def multiply_add(a: Any, a_low: Any, b: Any, b_low: Any, c: Any, c_low: Any) -> Any:
+    """a * b + c of pairs."""
+    return fma(a, b, c), 0.0
+
+
+@multiply_add.float64
+def _(a: Any, a_low: Any, b: Any, b_low: Any, c: Any, c_low: Any) -> Any:
+    p, p_low = exact_multiply(a, a_low, b, b_low)
+    return exact_add(p, p_low, c, c_low)
 
 
 @primitive
@@ -253,13 +287,32 @@ def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 
 
 @primitive
-def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs with the low parts in both types: half an ULP and a little. `b` neither huge nor tiny."""
-    y = 1.0 / b
-    q = a * y
-    rest = fma(-q, b, a) + fma(-q, b_low, a_low)
-    # An infinite quotient stays; its remainder would be NaN.
-    return fma(rest, y, q) if abs(q) < pick(a, 1e38, 1e300) else q
+def rounded(a: Any, a_low: Any) -> Any:
+    """A pair as one number."""
+    return a
+
+
+@rounded.float64
+def _(a: Any, a_low: Any) -> Any:
+    return a + a_low
+
+
+@primitive
+def exact_grow(a: Any, a_low: Any, p: Any) -> Any:
+    """The pair a * (1 + p): a product with the parts of `exp_down`."""
+    s = fma(p, a, a)
+    return s, fma(p, a, a - s) + fma(p, a_low, a_low)  # a - s is exact: abs(p) < 1/2
+
+
+@primitive
+def grow(a: Any, a_low: Any, p: Any) -> Any:
+    """The pair a * (1 + p)."""
+    return fma(p, a, a), 0.0
+
+
+@grow.float64
+def _(a: Any, a_low: Any, p: Any) -> Any:
+    return exact_grow(a, a_low, p)
 
 
 # ---------------------------------------------------------------- exponentials
@@ -278,6 +331,19 @@ def exp_split(x: Any, magic: Any) -> Any:
     k = z - magic
     r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
     return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_down_pair(x: Any) -> Any:
+    """`exp_down` with p as a pair, but for the rounding of the reduced argument: exact next to 0."""
+    magic = pick(x, DOWN_32, DOWN_64)
+    z = fma(x, LOG2E, magic)
+    k = z - magic
+    r = fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x))
+    square = r * r
+    q = poly(r, EXP_32, EXP_64)
+    p = fma(square, q, r)
+    return p, fma(square, q, r - p), from_bits(bits(z) << pick(x, 23, 52))
 
 
 @primitive
@@ -422,33 +488,54 @@ def tanh(x: Any) -> Any:
 @primitive
 def normal_tail(a: Any) -> Any:
     """The pair Phi(-a) * exp(a^2 / 2), Mills' ratio over sqrt(2 pi), for 0 <= a <= 15 (float32), 40 (float64): from 1/2 down as 1/a."""
-    d = fma(a, 0.2890625, 1.0)
-    t = 1.0 / d
+    t, t_low = tail_variable(a, TAIL_STEP_32)
     v = fma(2.0, t, -1.0)
-    return t * poly(v, TAIL_32, TAIL_64), 0.0
+    q = poly(v, TAIL_REST_32, TAIL_REST_32)
+    p = fma(q, v, TAIL_MIDDLE_32)
+    return fma(t, p, fma(t, fma(q, v, TAIL_MIDDLE_32 - p), t_low * p)), 0.0
 
 
 @normal_tail.float64
 def _(a: Any) -> Any:
-    return exact_normal_tail(a)
+    t, t_low = tail_variable(a, TAIL_STEP_64)
+    v = fma(2.0, t, -1.0)
+    v_low = fma(2.0, t, -1.0 - v) + 2.0 * t_low
+    # The last step in two parts; the slope of TAIL, roughly, takes the low part of v.
+    q = poly(v, TAIL_REST_64, TAIL_REST_64)
+    p = fma(q, v, TAIL_MIDDLE_64)
+    p_low = fma(q, v, TAIL_MIDDLE_64 - p) + v_low * fma(fma(v, 0.0957, 0.1787), v, 0.1623)
+    return multiply(t, t_low, p, p_low)
 
 
 @primitive
-def exact_normal_tail(a: Any) -> Any:
-    """`normal_tail` with a true low part in both types."""
-    d = fma(a, 0.2890625, 1.0)
-    d_low = fma(a, 0.2890625, 1.0 - d)
+def tail_variable(a: Any, step: Any) -> Any:
+    """1 / (1 + step * a) as a pair."""
+    d = fma(a, step, 1.0)
     t = 1.0 / d
-    t_low = t * (fma(-t, d, 1.0) - t * d_low)
+    return t, t * (fma(-t, d, 1.0) - t * fma(a, step, 1.0 - d))
+
+
+@primitive
+def slope_tail(a: Any) -> Any:
+    """The pair normal_tail(a) - a / sqrt(2 pi): the derivative of gelu at -a over exp(-a^2 / 2), with its relative accuracy at the root."""
+    t, t_low = tail_variable(a, SLOPE_STEP_32)
+    v = fma(2.0, t, -1.0)
+    q = poly(v, SLOPE_REST_32, SLOPE_REST_32)
+    p = fma(q, v, SLOPE_MIDDLE_32)
+    r = SLOPE_ROOT_32 - a
+    return fma(r, p, fma(r, fma(q, v, SLOPE_MIDDLE_32 - p), SLOPE_ROOT_LOW_32 * p)), 0.0
+
+
+@slope_tail.float64
+def _(a: Any) -> Any:
+    t, t_low = tail_variable(a, SLOPE_STEP_64)
     v = fma(2.0, t, -1.0)
     v_low = fma(2.0, t, -1.0 - v) + 2.0 * t_low
-    # The polynomial's last step in two parts; its slope takes the low part of v.
-    c = pick(a, 0.21487914, 0.2148791414219906)
-    q = poly(v, TAIL_REST_32, TAIL_REST_64)
-    p = fma(q, v, c)
-    p_low = fma(q, v, c - p) + v_low * fma(fma(v, 0.0957, 0.1787), v, 0.1623)
-    r = t * p
-    return r, fma(t, p, -r) + fma(t, p_low, t_low * p)
+    q = poly(v, SLOPE_REST_64, SLOPE_REST_64)
+    p = fma(q, v, SLOPE_MIDDLE_64)
+    p_low = (fma(q, v, SLOPE_MIDDLE_64 - p) + SLOPE_MIDDLE_LOW_64) + v_low * fma(fma(v, 0.0643, 0.1161), v, 0.1120)
+    r, r_low = add(SLOPE_ROOT_64, SLOPE_ROOT_LOW_64, -a, 0.0)
+    return multiply(r, r_low, p, p_low)
 
 
 @primitive

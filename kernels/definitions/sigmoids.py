@@ -9,7 +9,26 @@ from math import inf
 from typing import Any
 
 from .language import activation, fma, pick, primitive
-from .primitives import HUGE_32, HUGE_64, TINY_32, TINY_64, add, divide, exp_down, exp_down_low, multiply, scale_down
+from .primitives import (
+    HUGE_32,
+    HUGE_64,
+    TINY_32,
+    TINY_64,
+    add,
+    divide,
+    exact_add,
+    exact_divide,
+    exact_multiply,
+    exp_down,
+    exp_down_low,
+    exp_down_pair,
+    finite_divide,
+    grow,
+    multiply,
+    multiply_add,
+    rounded,
+    scale_down,
+)
 from .primitives import tanh as tanh_primitive
 
 # Where exp(x) has vanished even against the smallest subnormal, with room for a factor x.
@@ -18,8 +37,10 @@ GONE_32, GONE_64 = -120.0, -760.0
 # The root of 2 e^3 + e^2 - 1 and the quadratic that is left when it is divided out: 2 e^2 + (1 + 2 root) e + root (1 + 2 root).
 ROOT_32, ROOT_LOW_32 = 0.6572980880737305, 1.8064645522075056e-08
 ROOT_64, ROOT_LOW_64 = 0.657298106138376, -3.5128051753375937e-17
-SLOPE, SLOPE_LOW = 2.314596212276752, -7.025610350675187e-17
-CONSTANT, CONSTANT_LOW = 1.5213797068045676, -7.945311066828837e-18
+SLOPE_32, SLOPE_LOW_32 = 2.314596176147461, 3.612929104415011e-08
+SLOPE_64, SLOPE_LOW_64 = 2.314596212276752, -7.025610350675187e-17
+CONSTANT_32, CONSTANT_LOW_32 = 1.5213797092437744, -2.439206844458419e-09
+CONSTANT_64, CONSTANT_LOW_64 = 1.5213797068045676, -7.945311066828837e-18
 
 
 @primitive
@@ -46,10 +67,10 @@ def logistic(x: Any, low: Any) -> Any:
 def bell(x: Any) -> Any:
     """(q, s): q * s * TINY = exp(x) / (1 + exp(x))^2 for x <= 0: the logistic's derivative, even in x."""
     p, s = exp_down(max(x, pick(x, GONE_32, GONE_64)))
-    e, e_low = exp_pair(p, s)
-    h, h_low = add(1.0, 0.0, e, e_low)
-    d, d_low = multiply(h, h_low, h, h_low)
     m = 1.0 + p
+    e, e_low = exp_pair(p, s)
+    g, g_low = add(2.0, 0.0, e, e_low)
+    d, d_low = multiply_add(e, e_low, g, g_low, 1.0, 0.0)
     return divide(m, p - (m - 1.0), d, d_low), s
 
 
@@ -109,31 +130,49 @@ def _(x: Any) -> Any:
 )
 def sigmoid_tanh(x: Any) -> Any:
     """Sum of the logistic sigmoid and the hyperbolic tangent."""
-    # Right of 0: (2 + e - e^3) / ((1 + e) (1 + e^2)); left of it (2 e^3 + e^2 - 1) over the same, whose root is divided out.
+    # Right of 0: (2 + e - e^3) / ((1 + e) (1 + e^2)); left of it (2 e^3 + e^2 - 1) over the same, whose root is divided out. In
+    # float32 too with low parts: next to the root half of the digits cancel.
     left = x < 0.0
-    p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
-    e, e_low = exp_pair(p, s)
-    square, square_low = multiply(e, e_low, e, e_low)
-    h, h_low = add(1.0, 0.0, e, e_low)
-    k, k_low = add(1.0, 0.0, square, square_low)
-    d, d_low = multiply(h, h_low, k, k_low)
+    p, p_low, s = exp_down_pair(max(-abs(x), pick(x, GONE_32, GONE_64)))
+    t = s * pick(x, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    e_low = fma(p, t, t - e) + p_low * t
+    square, square_low = exact_multiply(e, e_low, e, e_low)
+    h, h_low = exact_add(1.0, 0.0, e, e_low)
+    k, k_low = exact_add(1.0, 0.0, square, square_low)
+    d, d_low = exact_multiply(h, h_low, k, k_low)
     # left: e - root times 2 e^2 + (1 + 2 root) e + root (1 + 2 root)
-    a, a_low = add(e, e_low, pick(x, -ROOT_32, -ROOT_64), pick(x, -ROOT_LOW_32, -ROOT_LOW_64))
-    b, b_low = multiply(e, e_low, SLOPE, SLOPE_LOW)
-    c, c_low = add(b, b_low, CONSTANT, CONSTANT_LOW)
-    f, f_low = add(c, c_low, square + square, square_low + square_low)
+    a, a_low = exact_add(e, e_low, pick(x, -ROOT_32, -ROOT_64), pick(x, -ROOT_LOW_32, -ROOT_LOW_64))
+    b, b_low = exact_multiply(e, e_low, pick(x, SLOPE_32, SLOPE_64), pick(x, SLOPE_LOW_32, SLOPE_LOW_64))
+    c, c_low = exact_add(b, b_low, pick(x, CONSTANT_32, CONSTANT_64), pick(x, CONSTANT_LOW_32, CONSTANT_LOW_64))
+    f, f_low = exact_add(c, c_low, square + square, square_low + square_low)
     # right: 1 - e^2 times e, plus 2
-    g, g_low = add(1.0, 0.0, -square, -square_low)
-    n, n_low = multiply(a if left else e, a_low if left else e_low, f if left else g, f_low if left else g_low)
-    m, m_low = add(0.0 if left else 2.0, 0.0, n, n_low)
-    return divide(m, m_low, d, d_low)
+    g, g_low = exact_add(1.0, 0.0, -square, -square_low)
+    n, n_low = exact_multiply(a if left else e, a_low if left else e_low, f if left else g, f_low if left else g_low)
+    m, m_low = exact_add(0.0 if left else 2.0, 0.0, n, n_low)
+    return exact_divide(m, m_low, d, d_low)
 
 
 @sigmoid_tanh.derivative
 def _(x: Any) -> Any:
-    # e (k^2 + 4 e h^2) / (h k)^2 with h = 1 + e, k = 1 + e^2; even in x
+    # e (1 / (1 + e)^2 + 4 e / (1 + e^2)^2), even in x
     p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
     e, e_low = exp_pair(p, s)
+    q, q_low = sigmoid_tanh_slope(e, e_low)
+    f, f_low = grow(q, q_low, p)
+    return scale_down(rounded(f, f_low), s)
+
+
+@primitive
+def sigmoid_tanh_slope(e: Any, e_low: Any) -> Any:
+    """1 / (1 + e)^2 + 4 e / (1 + e^2)^2 as a pair."""
+    square = e * e
+    return 1.0 / fma(e, e + 2.0, 1.0) + (4.0 * e) / fma(square, square + 2.0, 1.0), 0.0
+
+
+@sigmoid_tanh_slope.float64
+def _(e: Any, e_low: Any) -> Any:
+    # one quotient: (k^2 + 4 e h^2) / (h k)^2 with h = 1 + e, k = 1 + e^2
     square, square_low = multiply(e, e_low, e, e_low)
     h, h_low = add(1.0, 0.0, e, e_low)
     k, k_low = add(1.0, 0.0, square, square_low)
@@ -142,10 +181,9 @@ def _(x: Any) -> Any:
     kk, kk_low = multiply(k, k_low, k, k_low)
     hh, hh_low = multiply(h, h_low, h, h_low)
     b, b_low = multiply(4.0 * e, 4.0 * e_low, hh, hh_low)
-    c, c_low = add(kk, kk_low, b, b_low)
-    m = 1.0 + p
-    n, n_low = multiply(m, p - (m - 1.0), c, c_low)
-    return scale_down(divide(n, n_low, d, d_low), s)
+    n, n_low = add(kk, kk_low, b, b_low)
+    q = finite_divide(n, n_low, d, d_low)
+    return q, (fma(-q, d, n) + fma(-q, d_low, n_low)) / d
 
 
 @activation(
@@ -172,15 +210,17 @@ def silu(x: Any) -> Any:
 
 @silu.derivative
 def _(x: Any) -> Any:
-    # left: e (h + x) / h^2, right: (h + x e) / h^2, with h = 1 + e
-    left = x < 0.0
-    c = min(max(x, pick(x, GONE_32, GONE_64)), pick(x, -GONE_32, -GONE_64))
-    p, s = exp_down(-abs(c))
+    # e (1 + e - a) / (1 + e)^2 left of 0 with a = abs(x), one less it right; e = t + p t
+    a = min(abs(x), pick(x, -GONE_32, -GONE_64))
+    p, s = exp_down(-a)
+    t = s * pick(x, TINY_32, TINY_64)
     e, e_low = exp_pair(p, s)
-    h, h_low = add(1.0, 0.0, e, e_low)
-    d, d_low = multiply(h, h_low, h, h_low)
-    a, a_low = multiply(c, 0.0, 1.0 if left else e, 0.0 if left else e_low)
-    b, b_low = add(h, h_low, a, a_low)
-    m = 1.0 + p if left else 1.0
-    n, n_low = multiply(m, p - (m - 1.0) if left else 0.0, b, b_low)
-    return scale_down(divide(n, n_low, d, d_low), s if left else pick(x, HUGE_32, HUGE_64))
+    # 1 + t - a is exact where a is about to cancel it; what is added to it is small.
+    b, b_low = add(1.0 + t, 0.0, -a, 0.0)
+    f, f_low = multiply_add(p, 0.0, t, 0.0, b, b_low)
+    n, n_low = grow(f, f_low, p)
+    h = 1.0 + e
+    h_low = (e - (h - 1.0)) + e_low
+    d = h * h
+    q = finite_divide(n, n_low, d, fma(h, h, -d) + (h + h) * h_low)
+    return scale_down(q, s) if x < 0.0 else 1.0 - q * t

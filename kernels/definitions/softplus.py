@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from .language import activation, fma, pick, primitive
-from .primitives import HUGE_32, HUGE_64, TINY_32, TINY_64, add, divide, exp_down, exp_down_low, log1p_unit, multiply, scale_down
+from .primitives import TINY_32, TINY_64, add, exact_grow, exp_down, exp_down_low, finite_divide, log1p_unit, multiply, multiply_add, scale_down
 from .sigmoids import GONE_32, GONE_64, exp_pair, logistic
 
 
@@ -45,18 +45,6 @@ def _(x: Any, beta: Any) -> Any:
     return logistic(z, product_low(beta, x, z))
 
 
-@primitive
-def mish_parts(x: Any, e: Any, e_low: Any) -> Any:
-    """(g, d) as pairs: left of 0 tanh(softplus) = e g / d with g = e + 2, d = e g + 2; right g / d with g = 1 + 2 e, d = g + 2 e^2."""
-    left = x < 0.0
-    u = e if left else e + e
-    u_low = e_low if left else e_low + e_low
-    g, g_low = add(2.0 if left else 1.0, 0.0, u, u_low)
-    h, h_low = multiply(u, u_low, g if left else e, g_low if left else e_low)
-    d, d_low = add(2.0 if left else g, 0.0 if left else g_low, h, h_low)
-    return g, g_low, d, d_low
-
-
 @activation(
     formula="x * tanh(softplus(x))",
     derivative_formula="tanh(softplus(x)) + x * sigmoid(x) * (1 - tanh(softplus(x))^2)",
@@ -73,28 +61,66 @@ def mish(x: Any) -> Any:
     c = max(x, pick(x, GONE_32, GONE_64))
     p, s = exp_down(max(-abs(c), pick(x, GONE_32, GONE_64)))
     e, e_low = exp_pair(p, s)
-    g, g_low, d, d_low = mish_parts(x, e, e_low)
-    w = fma(p, c, c)
-    n, n_low = multiply(w if left else c, fma(p, c, c - w) if left else 0.0, g, g_low)
-    q = divide(n, n_low, d, d_low)
-    return (q * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+    u = e if left else e + e
+    u_low = e_low if left else e_low + e_low
+    # tanh(softplus) is e g / d left of 0 with g = 2 + e, d = 2 + e g; right g / d with g = 1 + 2 e, d = g + 2 e^2
+    g, g_low = add(2.0 if left else 1.0, 0.0, u, u_low)
+    k = 2.0 if left else g
+    v = g if left else e
+    d = fma(u, v, k)
+    d_low = fma(u, v, k - d) + (fma(u, g_low, u_low * g) if left else fma(u, e_low, fma(u_low, e, g_low)))
+    w = fma(p if left else 0.0, c, c)
+    w_low = fma(p if left else 0.0, c, c - w)
+    w2 = w + w if left else w
+    n = fma(w, u, w2)  # w g
+    n_low = fma(w, u, w2 - n) + fma(w, u_low, w_low * g)
+    q = finite_divide(n, n_low, d, d_low)
+    scaled = (q * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+    return x if x > pick(x, 20.0, 45.0) else scaled  # where tanh(softplus) is 1; infinity needs it
 
 
 @mish.derivative
 def _(x: Any) -> Any:
-    # left: e (g d + 4 x (1 + e)) / d^2, right: (g d + 4 x e^2 (1 + e)) / d^2
-    left = x < 0.0
-    c = min(max(x, pick(x, GONE_32, GONE_64)), pick(x, -GONE_32, -GONE_64))
-    p, s = exp_down(-abs(c))
+    a = min(max(x, pick(x, GONE_32, GONE_64)), pick(x, -GONE_32, -GONE_64))
+    p, s = exp_down(-abs(a))
     e, e_low = exp_pair(p, s)
-    g, g_low, d, d_low = mish_parts(x, e, e_low)
-    h, h_low = add(1.0, 0.0, e, e_low)
-    square, square_low = multiply(e, e_low, e, e_low)
-    a, a_low = multiply(4.0 * c, 0.0, h, h_low)
-    b, b_low = multiply(a, a_low, 1.0 if left else square, 0.0 if left else square_low)
-    gd, gd_low = multiply(g, g_low, d, d_low)
-    f, f_low = add(gd, gd_low, b, b_low)
-    m = 1.0 + p if left else 1.0
-    n, n_low = multiply(m, p - (m - 1.0) if left else 0.0, f, f_low)
-    dd, dd_low = multiply(d, d_low, d, d_low)
-    return scale_down(divide(n, n_low, dd, dd_low), s if left else pick(x, HUGE_32, HUGE_64))
+    n, n_low, d, d_low = mish_slope(a, e, e_low)
+    f, f_low = exact_grow(n, n_low, p)
+    left = scale_down(finite_divide(f, f_low, d, d_low), s)
+    return left if x < 0.0 else 1.0 - left * e
+
+
+@primitive
+def mish_slope(x: Any, e: Any, e_low: Any) -> Any:
+    """(n, d) as pairs: mish'(x) = e n / d left of 0, 1 - e^2 n / d right of it."""
+    # left: (4 (1 + x) + e (6 + 4 x + e (4 + e))) / (2 + 2 e + e^2)^2: what cancels is exact
+    # right: (2 - 4 x + e (4 - 4 x + 4 e)) / (1 + 2 e + 2 e^2)^2
+    left = x < 0.0
+    a = fma(4.0, x, 6.0) if left else fma(-4.0, x, 4.0)
+    b = fma(4.0, x, 4.0) if left else fma(-4.0, x, 2.0)
+    c = fma(e, 4.0 + e if left else 4.0, a)
+    n = fma(e, c, b)
+    u = e if left else e + e
+    k = 2.0 if left else 1.0
+    w = u + k if left else e + 1.0
+    d = fma(u, w, k)
+    d_low = fma(u, w, k - d) + fma(e_low if left else e_low + e_low, w, u * e_low)
+    square = d * d
+    return n, fma(e_low, c, fma(e, c, b - n)), square, fma(d, d, -square) + (d + d) * d_low
+
+
+@mish_slope.float64
+def _(x: Any, e: Any, e_low: Any) -> Any:
+    left = x < 0.0
+    x4 = 4.0 * x
+    b, b_low = add(x4 if left else -x4, 0.0, 4.0 if left else 2.0, 0.0)
+    a, a_low = add(x4 if left else -x4, 0.0, 6.0 if left else 4.0, 0.0)
+    f, f_low = multiply_add(e, e_low, e if left else 4.0, e_low if left else 0.0, a, a_low)
+    g, g_low = multiply_add(4.0, 0.0, e if left else 0.0, e_low if left else 0.0, f, f_low)
+    n, n_low = multiply_add(e, e_low, g, g_low, b, b_low)
+    u = e if left else e + e
+    u_low = e_low if left else e_low + e_low
+    v, v_low = add(e, e_low, 2.0 if left else 1.0, 0.0)
+    d, d_low = multiply_add(u, u_low, v, v_low, 2.0 if left else 1.0, 0.0)
+    square, square_low = multiply(d, d_low, d, d_low)
+    return n, n_low, square, square_low

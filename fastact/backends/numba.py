@@ -1,0 +1,267 @@
+"""Numba: kernels compiled on first use, on all cores. All knowledge of Numba outside the kernels' own text is in this file.
+
+Each kernel is a module of its own, written under the user's cache directory and imported from there, which is what makes Numba's
+cache find it again in the next process and never serve it after a definition changed. Large arrays run the parallel build of the
+kernel, small ones and all in a forked child the serial build.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import cache
+from ..kernels import lower
+from ..kernels.jit import loops
+
+Elementwise = Callable[[list[np.ndarray], list["float | np.ndarray"], list[np.ndarray]], None]
+Rowwise = Callable[[np.ndarray, "np.ndarray | None", "np.ndarray | None", bool, np.ndarray], None]
+
+#: Row-wise scratch: all pieces of work together take no more than this, or than one tile.
+SCRATCH = 64 * 2**20
+
+
+class _Guard:
+    """The locks, and whether this process is a forked child.
+
+    Numba's workqueue layer aborts when two Python threads enter it at once, and no layer's threads survive a fork.
+    """
+
+    def __init__(self) -> None:
+        self.compiling = threading.RLock()
+        self.running = threading.Lock()
+        self.forked = False
+
+
+_guard = _Guard()
+
+
+def _after_fork() -> None:
+    _guard.__init__()  # type: ignore[misc]  # in place: everybody holds the object
+    _guard.forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    # No fork while one of our threads compiles: the child would inherit Numba's compiler lock, held by nobody.
+    os.register_at_fork(
+        before=lambda: _guard.compiling.acquire(),
+        after_in_parent=lambda: _guard.compiling.release(),
+        after_in_child=_after_fork,
+    )
+
+
+class NumbaBackend:
+    """Kernels by Numba, for NumPy arrays.
+
+    Parameters
+    ----------
+    program : Program, optional
+        The definitions to compile from; by default the package's own.
+    """
+
+    name = "numba"
+
+    def __init__(self, program: lower.Program | None = None) -> None:
+        self._program = program
+        self._modules: dict[str, ModuleType] = {}
+        self._kernels: dict[tuple[str, str, str, bool], Callable[..., None]] = {}
+        self._broken: str | None = None
+
+    def missing(self) -> str | None:
+        """Why this backend cannot be used, or None. Does not import Numba."""
+        if importlib.util.find_spec("numba") is None:
+            return "numba is not installed: pip install numba"
+        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+            return "NUMBA_DISABLE_JIT is set"
+        return self._broken
+
+    def version(self) -> str:
+        """Numba's version."""
+        return importlib.metadata.version("numba")
+
+    def details(self) -> dict[str, object]:
+        """Facts for people: threads, threading layer, folder of compiled kernels."""
+        facts: dict[str, object] = {"threads": _threads(), "threading layer": "not started", "cache": str(cache.folder("numba"))}
+        if "numba" in sys.modules and not self.missing():
+            try:
+                facts["threading layer"] = sys.modules["numba"].threading_layer()
+            except ValueError:  # no parallel kernel has run
+                pass
+        if _guard.forked:
+            facts["threads"] = "1 (forked process)"
+        return facts
+
+    @property
+    def program(self) -> lower.Program:
+        """The definitions."""
+        if self._program is None:
+            self._program = lower.parse()
+        return self._program
+
+    def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Elementwise:
+        """The kernel of an elementwise activation.
+
+        Parameters
+        ----------
+        name, direction
+            The activation; "value", "derivative" or "backward".
+        kind
+            How elements are stored: "float16", "bfloat16", "float32", "float64".
+        wide
+            Compute in float64 and round once.
+
+        Returns
+        -------
+        Callable
+            ``kernel(arrays, params, outs)``: all arrays 1-D, C-contiguous, as long as the first, of the storage type (halves as
+            uint16), except outputs after the first, which have the working type; `params` numbers, or such arrays. The first
+            output may be one of the inputs.
+        """
+        key = name, direction, kind, wide
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            operation = self.program.operations[lower.role_name(name, direction)]
+            write = functools.partial(loops.elementwise, self.program, operation, kind, wide)
+            kernel = self._kernels[key] = _elementwise(functools.cache(lambda *variant: self._run(write, *variant)))
+        return kernel
+
+    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Rowwise:
+        """The kernel of a row-wise activation.
+
+        Parameters
+        ----------
+        name, direction
+            "softmax"; "value", "backward" (anew from the input) or "backward_from_output".
+        kind, wide
+            As for `elementwise`.
+
+        Returns
+        -------
+        Callable
+            ``kernel(x, grad, where, masked_nan, out)``: arrays [outer][n][inner], C-contiguous, the row along n; `grad` None in the
+            value; `where` boolean or None: masked places give 0, and in rows without any place kept NaN if `masked_nan`. `out` may
+            be `x` or `grad`.
+        """
+        key = name, direction, kind, wide
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            if name != "softmax" or direction not in ("value", "backward", "backward_from_output"):
+                raise ValueError(f"no row-wise kernel {name} {direction}")
+            write = functools.partial(loops.rowwise, self.program, direction, kind, wide)
+            size = (1 if direction == "value" else 2) * np.dtype(loops.working(kind, wide)).itemsize
+            kernel = self._kernels[key] = _rowwise(functools.cache(lambda *variant: self._run(write, *variant)), size)
+        return kernel
+
+    def _run(self, write: Callable[..., str], parallel: bool, *variant: object) -> Callable[..., None]:
+        """The compiled ``run`` of one generated module."""
+        with _guard.compiling:
+            return self._module(write(parallel, *variant)).run  # type: ignore[no-any-return]
+
+    def _module(self, text: str) -> ModuleType:
+        """The module with this text: from this process, from the cache, or newly compiled."""
+        try:
+            name = f"fastact_{_digest(text)}"
+        except Exception as error:  # Numba is installed and cannot be imported: its own message says why
+            self._broken = f"numba cannot be imported: {error}"
+            raise ImportError(self._broken) from error
+        module = self._modules.get(name)
+        if module is None:
+            module = self._modules[name] = _import(name, text)
+        return module
+
+
+def _digest(text: str) -> str:
+    """The hash that names a module: its text, and everything that compiled code depends on."""
+    import fastact
+    import llvmlite
+    import numba
+    from numba.core.registry import cpu_target
+
+    processor = cpu_target.target_context.codegen().magic_tuple()  # triple, name, features
+    versions = getattr(fastact, "__version__", ""), numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag
+    return hashlib.sha256(repr((text, versions, processor)).encode()).hexdigest()[:32]
+
+
+def _import(name: str, text: str) -> ModuleType:
+    """Import the module `name` from the cache folder, after writing it there unless it is there already."""
+    folder = cache.folder("numba")
+    path, data = folder / f"{name}.py", text.encode()
+    # The same file stays: Numba recompiles when the time of writing changes.
+    if not (path.is_file() and path.read_bytes() == data):
+        cache.write(path, data)
+        cache.trim(folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Numba looks there when it loads compiled code
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _threads() -> int:
+    """How many threads a kernel runs on."""
+    numba: Any = sys.modules.get("numba")
+    if numba is None:
+        asked = os.environ.get("NUMBA_NUM_THREADS", "")
+        return int(asked) if asked.isdigit() else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(numba.config.NUMBA_NUM_THREADS)  # get_num_threads() would start them
+
+
+def _serial(pieces: int) -> bool:
+    return pieces < 2 or _guard.forked or _threads() == 1
+
+
+def _elementwise(build: Callable[..., Callable[..., None]]) -> Elementwise:
+    def kernel(arrays: list[np.ndarray], params: list[float | np.ndarray], outs: list[np.ndarray]) -> None:
+        n = arrays[0].size
+        if not n:
+            return
+        variant = tuple([isinstance(p, np.ndarray) for p in params])
+        serial = _serial(-(-n // loops.CHUNK))
+        run = build(not serial, variant)
+        inputs = [a.ctypes.data for a in arrays] + [p.ctypes.data if isinstance(p, np.ndarray) else p for p in params]
+        _call(run, serial, n, *inputs, *[a.ctypes.data for a in outs])
+
+    return kernel
+
+
+def _rowwise(build: Callable[..., Callable[..., None]], size: int) -> Rowwise:
+    def kernel(x: np.ndarray, grad: np.ndarray | None, where: np.ndarray | None, masked_nan: bool, out: np.ndarray) -> None:
+        outer, n, inner = x.shape
+        if not x.size:
+            return
+        layout, tiles, elements = loops.plan(outer, n, inner)
+        tile = elements * size
+        bands = min(tiles, -(-x.size // loops.CHUNK), max(1, SCRATCH // tile), 4 * _threads())
+        serial = _serial(bands)
+        if serial:
+            bands = 1
+        run = build(not serial, layout, where is not None)
+        scratch = np.empty(bands * tile, np.uint8)
+        addresses = [0 if a is None else a.ctypes.data for a in (x, grad, where, out, scratch)]
+        _call(run, serial, bands, tiles, *addresses, tile, outer, n, inner, masked_nan)
+
+    return kernel
+
+
+def _call(run: Callable[..., None], serial: bool, *args: Sequence[Any] | float) -> None:
+    if serial:
+        run(*args)
+    else:
+        with _guard.running:
+            run(*args)

@@ -1,0 +1,125 @@
+"""Writes the self-contained Numba modules: intrinsics, lowered definitions and the loop around them, as one text each.
+
+Every module has a function ``run``. It takes addresses and numbers only, and is compiled, or loaded from Numba's cache, when the
+module is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..lower import Operation, Program, to_numba
+
+#: Elements of one piece of work; arrays of fewer are not worth a second thread.
+CHUNK = 16384
+#: Row-wise: rows in a tile (as in rowwise.py), and the layouts that its modules are written for.
+WIDTH = 64
+LAYOUTS = ("rows", "neighbours", "gathered")
+
+_HERE = Path(__file__).parent
+_CUT = "# ---------------------------------------------------------------- a generated module starts here\n"
+
+
+def working(kind: str, wide: bool) -> str:
+    """The type computed with for the storage `kind`."""
+    return "float64" if wide or kind == "float64" else "float32"
+
+
+def _set(text: str, **values: object) -> str:
+    """`text` with its settings, the lines ``NAME = ...``, rewritten."""
+    for name, value in values.items():
+        text, found = re.subn(rf"^{name} = .*?(?=  #|$)", f"{name} = {value}", text, count=1, flags=re.MULTILINE)
+        assert found, name
+    return text
+
+
+def _opening(program: Program, names: list[str], kind: str, wide: bool) -> str:
+    type_ = working(kind, wide)
+    text = (_HERE / "intrinsics.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
+    return f"{_set(text, FLOAT=f'types.{type_}', KIND=repr(kind))}\n\n{to_numba(program, names, type_)}\n"
+
+
+def elementwise(program: Program, operation: Operation, kind: str, wide: bool, parallel: bool, arrays: Sequence[bool]) -> str:
+    """The module of one operation; `arrays` says for each parameter whether it is an array or a number.
+
+    ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers in the working type, and as outputs after the
+    first the addresses of arrays in the working type.
+    """
+    type_ = working(kind, wide)
+    params = [f"p{i}" for i in range(len(arrays))]
+    addresses = [f"x{i}" for i in range(operation.arrays)] + [p for p, array in zip(params, arrays, strict=True) if array]
+    inputs = [f"x{i}" for i in range(operation.arrays)] + params
+    outputs = [f"y{i}" for i in range(operation.outputs)]
+    call = f"def_{operation.function}({', '.join(f'load({a}_, i)' if a in addresses else a for a in inputs)})"
+    pointers = [f"{a}_ = stored({a})" for a in [*addresses, "y0"]] + [f"{a}_ = working({a})" for a in outputs[1:]]
+    if operation.outputs == 1:
+        body = ["for i in range(begin, end):", f"    store(y0_, i, {call})"]
+    else:  # y0 may be an input and waits on the stack until everything is read
+        body = [
+            "block = stack(REAL)",
+            "for first in range(begin, end, BLOCK):",
+            "    last = min(end, first + BLOCK)",
+            "    for i in range(first, last):",
+            f"        block[i - first], {', '.join(f'{y}_[i]' for y in outputs[1:])} = {call}",
+            "    for i in range(first, last):",
+            "        store(y0_, i, block[i - first])",
+        ]
+    names = ", ".join([*inputs, *outputs])
+    kinds = ", ".join("types.intp" if a in addresses else "FLOAT" for a in inputs) + ", types.intp" * len(outputs)
+    lines = [
+        f"CHUNK = {CHUNK}",
+        "",
+        "",
+        "@loop",
+        f"def compute(begin, end, {names}):",
+        *(f"    {line}" for line in ["keep_apart()", *pointers, *body]),
+        "",
+        "",
+        "@loop",
+        f"def chunk(begin, end, {names}):",
+        "    before = plain_environment()",
+        f"    compute(begin, end, {names})",
+        "    restore_environment(before)",
+        "",
+        "",
+        f'@njit(types.void(types.intp, {kinds}), parallel={parallel}, error_model="numpy", nogil=True, cache=True)',
+        f"def run(n, {names}):",
+        "    for i in prange((n + CHUNK - 1) // CHUNK):",
+        f"        chunk(i * CHUNK, min(n, (i + 1) * CHUNK), {names})",
+    ]
+    heading = f'"""fastact: {operation.function}, {kind} computed in {type_}. Written by kernels/jit/loops.py; do not edit."""\n\n'
+    return heading + _opening(program, [operation.function], kind, wide) + "\n".join([*lines, ""])
+
+
+def rowwise(program: Program, direction: str, kind: str, wide: bool, parallel: bool, layout: str, masked: bool) -> str:
+    """The module of softmax in one direction.
+
+    ``run(bands, tiles, x, grad, where, out, scratch, size, outer, n, inner, masked_nan)``: the tiles in `bands` pieces of work, each
+    with `size` bytes of scratch.
+    """
+    text = (_HERE / "rowwise.py").read_text(encoding="utf-8")
+    settings = _set(text, DIRECTION=repr(direction), LAYOUT=repr(layout), MASKED=masked)
+    head, _, body = settings.partition(_CUT)
+    heading = f'"""fastact: softmax {direction}, {kind} computed in {working(kind, wide)}. Written by kernels/jit/loops.py; do not edit."""\n\n'
+    names = "outer, n, inner, masked_nan"
+    lines = [
+        "",
+        "",
+        f'@njit(types.void({", ".join(["types.intp"] * 11)}, types.boolean), parallel={parallel}, error_model="numpy", nogil=True, cache=True)',
+        f"def run(bands, tiles, x, grad, where, out, scratch, size, {names}):",
+        "    for i in prange(bands):",
+        f"        band(x, grad, where, out, scratch + i * size, i * tiles // bands, (i + 1) * tiles // bands, {names})",
+        "",
+    ]
+    return heading + _opening(program, ["softmax_term"], kind, wide) + head[head.index("\nDIRECTION = ") :] + body + "\n".join(lines)
+
+
+def plan(outer: int, n: int, inner: int) -> tuple[str, int, int]:
+    """Row-wise: the layout, the number of tiles and the elements of a tile, for an array [outer][n][inner]."""
+    if inner == 1 and n >= 32:
+        return "rows", outer, (n + 31) // 32 * 32
+    if inner >= WIDTH:
+        return "neighbours", outer * -(-inner // WIDTH), n * WIDTH
+    return "gathered", -(-outer * inner // WIDTH), n * WIDTH

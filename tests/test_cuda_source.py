@@ -1,0 +1,336 @@
+"""The CUDA source without a GPU: NVRTC compiles it for real devices, and built for the CPU behind a shim it gives the CPU's bits."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from cuda_host import COMPILER, build, launch
+
+import fastact
+from fastact.backends import cupy as adapter
+from fastact.backends import nvrtc
+from fastact.kernels import lower
+from fastact.kernels.definitions import DEFINITIONS, language
+
+PROGRAM = lower.parse()
+OPERATIONS = PROGRAM.operations
+ROWWISE = [a.name for a in PROGRAM.activations.values() if a.family == "rowwise"]
+ROW_DIRECTIONS = ("value", "backward", "backward_from_output")
+#: How elements are stored, and whether the kernel computes in float64.
+VARIANTS = [("float32", False), ("float64", True), ("float32", True), ("float16", False), ("float16", True), ("bfloat16", False), ("bfloat16", True)]
+DTYPES = {k: np.dtype(ml_dtypes.bfloat16 if k == "bfloat16" else k) for k in adapter.ITEMSIZE}
+#: Where a parameter has no default.
+GIVEN = 0.25
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+
+
+def every_elementwise(kind: str, wide: bool) -> str:
+    """One unit with all elementwise operations."""
+    return adapter.unit(list(OPERATIONS), "elementwise.cuh", [adapter.elementwise_entry(o, kind, wide, n) for n, o in OPERATIONS.items()])
+
+
+def every_rowwise(name: str) -> str:
+    """One unit with a row-wise activation in every direction and variant."""
+    made = [e for d in ROW_DIRECTIONS for k, w in VARIANTS for e in adapter.rowwise_entries(name, d, k, w, f"{d}_{k}_{w}_")]
+    return adapter.unit([f"{name}_term"], "rowwise.cuh", made)
+
+
+# ---------------------------------------------------------------- NVRTC
+
+
+@pytest.fixture(scope="module")
+def compiler() -> nvrtc.Nvrtc:
+    try:
+        return nvrtc.load()
+    except nvrtc.NvrtcError as missing:
+        pytest.skip(str(missing))
+
+
+def test_every_operation_compiles(compiler: nvrtc.Nvrtc) -> None:
+    image = compiler.compile(every_elementwise("float32", False), "sm_90")
+    assert image.startswith(b"\x7fELF") and all(name.encode() in image for name in OPERATIONS)
+
+
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+def test_every_variant_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: bool) -> None:
+    for name in ("prelu_backward", "gelu_value"):
+        image = compiler.compile(adapter.unit([name], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS[name], kind, wide)]), "sm_90")
+        assert image.startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_every_rowwise_compiles(compiler: nvrtc.Nvrtc, name: str) -> None:
+    assert compiler.compile(every_rowwise(name), "sm_90").startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("architecture", [80, 89, 100, 120])
+def test_templates_compile_for_other_devices(compiler: nvrtc.Nvrtc, architecture: int) -> None:
+    if architecture > compiler.architectures[-1]:
+        pytest.skip(f"{compiler!r} does not know {architecture / 10}")
+    target = compiler.target(architecture)
+    elementwise = adapter.unit(["silu_value"], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS["silu_value"], "bfloat16", False)])
+    rowwise = adapter.unit(["softmax_term"], "rowwise.cuh", adapter.rowwise_entries("softmax", "backward", "bfloat16", False))
+    assert all(compiler.compile(text, target).startswith(b"\x7fELF") for text in (elementwise, rowwise))
+
+
+def test_the_access_pattern(compiler: nvrtc.Nvrtc) -> None:
+    """The PTX has the wide loads and stores, IEEE division, no flushing, no spills and no calls."""
+    text = adapter.unit(["silu_backward"], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS["silu_backward"], "float32", False)])
+    ptx = compiler.compile(text, "compute_90").decode()
+    assert ptx.count("ld.global.nc.L1::no_allocate.v4.u32") == 2 and ptx.count("st.global.cs.v4.u32") == 1
+    assert not [word for word in (".ftz", ".approx", ".full", ".local", "call") if word in ptx]
+
+
+def test_a_mistake_is_shown(compiler: nvrtc.Nvrtc) -> None:
+    with pytest.raises(nvrtc.NvrtcError, match=r"(?s)does not compile wrong\.cu for sm_90.*identifier \"nonsense\" is undefined"):
+        compiler.compile("__device__ int f() { return nonsense; }", "sm_90", "wrong.cu")
+
+
+def test_targets(compiler: nvrtc.Nvrtc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compiler.__dict__, "architectures", [75, 80, 86, 90])
+    assert [compiler.target(c) for c in (75, 86, 89, 90, 120)] == ["sm_75", "sm_86", "sm_86", "sm_90", "compute_90"]
+    with pytest.raises(nvrtc.NvrtcError, match=r"7\.5 and later, the device has 7\.0"):
+        compiler.target(70)
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "candidates", lambda: iter(["nowhere/libnvrtc.so.1"]))
+    with pytest.raises(nvrtc.NvrtcError, match=r"(?s)pip install nvidia-cuda-nvrtc.*tried: .*nowhere"):
+        nvrtc.load.__wrapped__()
+
+
+# ---------------------------------------------------------------- on the CPU
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder, made = tmp_path_factory.mktemp("host"), {}
+
+    def library(key: str, text: str) -> ctypes.CDLL:
+        if key not in made:
+            path: Path = folder / f"{key}.so"
+            build(text, path)
+            made[key] = ctypes.CDLL(str(path))
+        return made[key]
+
+    return library
+
+
+def aligned(values: Any, dtype: Any, offset: int = 0) -> np.ndarray:
+    """A copy that begins `offset` elements after a multiple of 64 bytes."""
+    values = np.asarray(values, dtype)
+    room = np.empty((values.size + offset) * values.itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64 + offset * values.itemsize
+    result = room[start : start + values.nbytes].view(dtype)
+    result[:] = values.reshape(-1)
+    return result
+
+
+def run(library: ctypes.CDLL, operation: lower.Operation, kind: str, wide: bool, arrays: list[Any], params: list[Any], offset: int = 0) -> list[Any]:
+    """An elementwise kernel on the CPU; `offset` misaligns its output."""
+    real = np.float64 if adapter.working_type(kind, wide) == "double" else np.float32
+    n = arrays[0].size
+    outs = [aligned(np.zeros(n), DTYPES[kind], offset), *(aligned(np.zeros(n), real) for _ in range(operation.outputs - 1))]
+    pairs = [(a.ctypes.data, real(0)) if isinstance(a, np.ndarray) else (0, real(a)) for a in (*arrays, *params)]
+    pointers = [o.ctypes.data for o in outs]
+    access = 0 if any(p % 16 for p in (*(p for p, _ in pairs), *pointers)) else adapter.ALIGNED
+    grid = -(-n // (adapter.THREADS * (16 // adapter.ITEMSIZE[kind])))
+    launch(library, operation.function, grid, adapter.THREADS, (*(v for pair in pairs for v in pair), *pointers, n, access))
+    return outs
+
+
+def parameters(name: str, dtype: Any) -> list[float]:
+    """Defaults, cast as a caller's numbers are."""
+    return [float(np.asarray(GIVEN if v is None else v, dtype)) for v in DEFINITIONS[name].params.values()]
+
+
+def samples(dtype: np.dtype[Any]) -> np.ndarray:
+    """Across all bit patterns: every one of a half's, one in many of the others'."""
+    if dtype.itemsize == 2:
+        return np.arange(65536, dtype=np.uint16).view(dtype)
+    step, whole = (16411, np.uint32) if dtype.itemsize == 4 else (70368744177737, np.uint64)
+    return np.arange(0, 2 ** (8 * dtype.itemsize), step, dtype=whole).view(dtype)
+
+
+def bits(x: np.ndarray) -> np.ndarray:
+    """The bit patterns, all NaNs as one."""
+    found = np.ascontiguousarray(x).view(f"u{x.itemsize}").copy()
+    found[np.isnan(x)] = 0
+    found[np.isnan(x)] -= 1
+    return found
+
+
+def assert_same(found: np.ndarray, wanted: np.ndarray, x: np.ndarray) -> None:
+    wrong = bits(found) != bits(np.asarray(wanted, found.dtype))
+    assert not wrong.any(), f"{wrong.sum()} differ, first at x = {x[wrong][0]!r}: {found[wrong][0]!r}, not {np.asarray(wanted)[wrong][0]!r}"
+
+
+def truth(name: str, direction: str, wide: bool, arrays: list[Any], params: list[Any]) -> np.ndarray:
+    """What the compiled CPU kernels say."""
+    call = getattr(fastact, name)
+    call = call if direction == "value" else getattr(call, direction)
+    result = call(*arrays, *params, backend="cython", accuracy="precise" if wide else "fast")
+    return result[0] if isinstance(result, tuple) else result
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+def test_same_bits_as_the_cpu(libraries: Any, kind: str, wide: bool) -> None:
+    library = libraries(f"{kind}_{wide}", every_elementwise(kind, wide))
+    x = aligned(samples(DTYPES[kind])[:-3], DTYPES[kind])  # a length that leaves a partial vector
+    grad = aligned(np.resize(np.asarray([1.0, -0.75, 3.0, 1e-3], x.dtype), x.size), x.dtype)
+    for name, o in OPERATIONS.items():
+        arrays, params = [grad, x][2 - o.arrays :], parameters(o.activation.name, x.dtype)
+        found = run(library, o, kind, wide, arrays, params)
+        try:
+            assert_same(found[0], truth(o.activation.name, o.direction, wide, arrays, params), x)
+        except AssertionError as problem:
+            raise AssertionError(f"{name}: {problem}") from None
+
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1e-30, -1e-30, 20.0, -20.0, 88.0, -88.0, -103.0, -104.5, 700.0, -740.0, -746.0]
+
+
+def plain(type_: str) -> dict[str, Any]:
+    """Every operation as plain Python, literals typed: what is written for Numba, run by the interpreter on NumPy's scalars."""
+    real: Any = np.dtype(type_).type
+    whole, pattern = (np.int32, np.uint32) if type_ == "float32" else (np.int64, np.uint64)
+    names: dict[str, Any] = {"scalar": lambda f: f, "REAL": real, "WHOLE": whole, "select": lambda mask, a, b: a if mask else b}
+    names |= {"fma": language.fma, "fabs": abs, "copysign": np.copysign, "fsqrt": np.sqrt, "pymin": min, "pymax": max}
+    names |= {"bits": language.bits, "from_bits": language.from_bits, "shift_left": lambda i, n: i << whole(n)}
+    names["shift_right"] = lambda i, n: (i.view(pattern) >> pattern(n)).view(whole)
+    exec(lower.to_numba(PROGRAM, list(OPERATIONS), type_), names)
+    return names
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS[:2])
+def test_same_bits_as_plain_python(libraries: Any, kind: str, wide: bool) -> None:
+    library, functions = libraries(f"{kind}_{wide}", every_elementwise(kind, wide)), plain(kind)
+    dtype, rng = DTYPES[kind], np.random.default_rng(0)
+    tiny = [np.nextafter(dtype.type(0), dtype.type(s)) for s in (1, -1)]
+    x = aligned(np.concatenate([np.asarray(SPECIAL, dtype), np.asarray(tiny, dtype), rng.normal(0, 4, 43).astype(dtype)]), dtype)
+    grad = aligned(rng.normal(0, 1, x.size), dtype)
+    for name, o in OPERATIONS.items():
+        arrays, params = [grad, x][2 - o.arrays :], parameters(o.activation.name, dtype)
+        found = run(library, o, kind, wide, arrays, params)
+        with np.errstate(all="ignore"):
+            wanted = [np.atleast_1d(functions[f"def_{name}"](*v, *map(dtype.type, params))) for v in zip(*arrays, strict=True)]
+        for result, one in zip(found, np.asarray(wanted, dtype).T, strict=True):
+            assert_same(result, one, x)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+@pytest.mark.parametrize("n", [1, 3, 8, 17, 4096, 4099])
+def test_lengths_alignments_and_parameter_arrays(libraries: Any, kind: str, wide: bool, n: int) -> None:
+    """However the elements are reached, each result is the one of its element."""
+    library = libraries(f"{kind}_{wide}", every_elementwise(kind, wide))
+    dtype, rng, o = DTYPES[kind], np.random.default_rng(n), OPERATIONS["prelu_backward"]
+    x, grad, alpha = (aligned(rng.normal(0, 3, n), dtype) for _ in range(3))
+    wide_x, wide_grad, wide_alpha = (np.asarray(a, np.float64) for a in (x, grad, alpha))
+    for first in (0, 1):
+        for out in (0, 1):
+            for parameter in (0, 1, None):
+                slope = 0.25 if parameter is None else aligned(alpha, dtype, parameter)
+                dx, terms = run(library, o, kind, wide, [grad, aligned(x, dtype, first)], [slope], out)
+                real = terms.dtype.type
+                factor = np.where(wide_x > 0, 1.0, 0.25 if parameter is None else wide_alpha).astype(real)
+                assert_same(dx, (wide_grad.astype(real) * factor).astype(dtype), x)
+                assert_same(terms, wide_grad.astype(real) * np.where(wide_x > 0, 0.0, wide_x).astype(real), x)
+
+
+@needs_compiler
+def test_in_place(libraries: Any) -> None:
+    library, o = libraries("float32_False", every_elementwise("float32", False)), OPERATIONS["silu_value"]
+    x = aligned(np.linspace(-9, 9, 4099), np.float32)
+    wanted = run(library, o, "float32", False, [x], [])[0]
+    p = x.ctypes.data
+    launch(library, o.function, 3, adapter.THREADS, (p, np.float32(0), p, x.size, adapter.ALIGNED | adapter.IN_PLACE))
+    assert_same(x, wanted, wanted)
+
+
+@needs_compiler
+@pytest.mark.parametrize("source", ["float16", "bfloat16"])
+def test_float64_rounds_to_halves_once(libraries: Any, source: str) -> None:
+    """leaky_relu's product next to the ties, where rounding by way of float32 goes wrong."""
+    library, dtype = libraries(f"{source}_True", every_elementwise(source, True)), DTYPES[source]
+    x = aligned(-np.abs(samples(dtype)), dtype)
+    slope = 0.5 + 2.0**-40
+    found = run(library, OPERATIONS["leaky_relu_value"], source, True, [x], [slope])[0]
+    with np.errstate(all="ignore"):
+        exact = np.asarray(x, np.float64) * slope
+        middle = exact.astype(np.float32)  # to odd: the nearest, moved to the odd neighbour if it is even and inexact
+        lost = exact - np.asarray(middle, np.float64)
+        even = (middle.view(np.uint32) & 1 == 0) & (lost != 0) & np.isfinite(middle)
+        middle = np.where(even, np.nextafter(middle, np.where(lost > 0, np.inf, -np.inf).astype(np.float32)), middle)
+        assert_same(found, middle.astype(dtype), x)
+
+
+# ---------------------------------------------------------------- rows on the CPU
+
+
+def softmax(x: np.ndarray, where: np.ndarray, masked: float) -> np.ndarray:
+    """Along axis 1, in float64."""
+    with np.errstate(all="ignore"):
+        kept = np.where(where, x, -np.inf)
+        e = np.exp(kept - kept.max(1, keepdims=True))
+        y = e / e.sum(1, keepdims=True)
+    return np.where(where, y, np.where(where.any(1, keepdims=True), 0.0, masked))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+@pytest.mark.parametrize("shape", [(3, 1, 1), (2, 70, 1), (2, 300, 1), (2, 7, 5), (1, 130, 3)])
+@pytest.mark.parametrize("masked", [None, 0.0, np.nan])
+def test_softmax(libraries: Any, kind: str, wide: bool, shape: tuple[int, int, int], masked: float | None) -> None:
+    library, dtype, rng = libraries("softmax", every_rowwise("softmax")), DTYPES[kind], np.random.default_rng(sum(shape))
+    outer, n, inner = shape
+    x, grad = (rng.normal(0, 4, shape).astype(dtype) for _ in range(2))
+    x[0] += dtype.type(100)
+    where = rng.random(shape) < 0.7
+    where[0, :, 0] = False
+    if masked is None:
+        where[:] = True
+    x64, grad64 = np.asarray(x, np.float64), np.asarray(grad, np.float64)
+    y64 = softmax(x64, where, 0.0 if masked is None else masked)
+    y = y64.astype(dtype)
+    p = np.where(where, np.asarray(y, np.float64), 0.0)
+
+    def gradient(p: np.ndarray) -> np.ndarray:
+        p, g = np.where(where, p, 0.0), np.where(where, grad64, 0.0)
+        dx = p * (g - (p * g).sum(1, keepdims=True))
+        return np.where(where, dx, np.where(where.any(1, keepdims=True), 0.0, 0.0 if masked is None else masked))
+
+    wanted = {"value": y64, "backward": gradient(y64), "backward_from_output": gradient(p)}
+    unit = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-22, "float64": 2**-50}[kind]
+    for direction in ROW_DIRECTIONS:
+        first = np.ascontiguousarray(y if direction == "backward_from_output" else x)
+        mask = where.astype(np.uint8)
+        for in_place in (False, True):
+            out = first.copy() if in_place else np.empty(shape, dtype)
+            pointers = [(out if in_place else first).ctypes.data, grad.ctypes.data, 0 if masked is None else mask.ctypes.data]
+            args = (*pointers, int(masked is not None and np.isnan(masked)), out.ctypes.data, outer, n)
+            prefix = f"{direction}_{kind}_{wide}_"
+            if inner == 1:
+                launch(library, f"{prefix}rows", 2, 32, args)  # fewer blocks than rows, fewer threads than elements
+            else:
+                launch(library, f"{prefix}columns", 1, 4, (*args, inner))
+            scale = 1.0 if direction == "value" else np.abs(grad64).max()
+            np.testing.assert_allclose(np.asarray(out, np.float64), wanted[direction], rtol=4 * unit, atol=unit * scale)
+
+
+@needs_compiler
+def test_softmax_of_infinities(libraries: Any) -> None:
+    library = libraries("softmax", every_rowwise("softmax"))
+    x = np.asarray([[-np.inf, -np.inf], [-np.inf, 3.0], [np.inf, 3.0], [np.nan, 3.0], [1e7, 1e7 + 1]], np.float32)
+    out = np.empty_like(x)
+    launch(library, "value_float32_False_rows", 5, 32, (x.ctypes.data, 0, 0, 0, out.ctypes.data, 5, 2))
+    e = 1 / (1 + np.exp(1))
+    np.testing.assert_allclose(out, [[np.nan, np.nan], [0, 1], [np.nan, np.nan], [np.nan, np.nan], [e, 1 - e]], rtol=3e-7)

@@ -1,0 +1,244 @@
+"""The oracle judged by mpmath, the truth by numerical differentiation, the ulp helpers by exact arithmetic."""
+
+from __future__ import annotations
+
+import warnings
+from fractions import Fraction
+from math import inf, nan
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from truth import PARAMETERS, TRUTH, exact, mp, nearest, points
+
+from fastact.kernels.definitions import DEFINITIONS
+from fastact.reference import REFERENCE, softmax, softmax_backward, softmax_backward_from_output
+from fastact.ulp import float32_bit_patterns, next_to_root, round_once, ulp_error
+
+CASES = [(name, role, p) for name in TRUTH for p in PARAMETERS.get(name, [()]) for role in ("value", "derivative")]
+
+
+def test_complete() -> None:
+    """Every elementwise definition has an oracle and a truth, with the same gradients."""
+    elementwise = {name: set(d.learnable) for name, d in DEFINITIONS.items() if d.family == "elementwise"}
+    assert {name: set(r.gradients) for name, r in REFERENCE.items()} == elementwise
+    assert {name: set(t.gradients) for name, t in TRUTH.items()} == elementwise
+    assert {name for name, r in REFERENCE.items() if r.integer} == {name for name, d in DEFINITIONS.items() if d.integers}
+
+
+@pytest.mark.parametrize(("name", "role", "params"), CASES)
+def test_oracle_against_mpmath(name: str, role: str, params: tuple[float, ...]) -> None:
+    """Within 8 ULP, subnormal results included; next to a root within 2^-52; zeros with the sign of what underflowed."""
+    roots = DEFINITIONS[name].roots.get(role, ())
+    x = points(roots)
+    high, rest = exact(name, role, x, *params)
+    result = getattr(REFERENCE[name], role)(x, *params)
+    root = next_to_root(x, high, roots)
+    assert np.all(np.abs(result[root] - high[root]) <= 2.0**-52)
+    error = np.where(root, 0.0, ulp_error(result, (high, rest)))
+    worst = int(error.argmax())
+    assert error[worst] <= 8.0, f"{error[worst]:.2f} ULP at {x[worst]!r}: {result[worst]!r}, not {high[worst]!r}"
+    lost = (high == 0) & (x != 0) & (result == 0)
+    np.testing.assert_array_equal(np.signbit(result[lost]), np.signbit(high[lost]))
+
+
+@pytest.mark.parametrize(("name", "role", "params"), [c for c in CASES if c[1] == "derivative"])
+def test_truth_derivatives(name: str, role: str, params: tuple[float, ...]) -> None:
+    """The textbook derivatives against central differences of the values, gradients too."""
+    with mp.workprec(600):
+        p = [mp.mpf(v) for v in params]
+        for x in map(mp.mpf, (-41.5, -7.25, -2.5, -0.75, -1e-3, 1e-3, 0.5, 3.0, 20.0)):
+            slope = mp.diff(lambda t: TRUTH[name].value(t, *p), x, h=mp.mpf(2) ** -200)
+            assert mp.almosteq(slope, TRUTH[name].derivative(x, *p), rel_eps=mp.mpf(10) ** -30)
+            for gradient in TRUTH[name].gradients.values():
+                slope = mp.diff(lambda t: TRUTH[name].value(x, t), p[0], h=mp.mpf(2) ** -200)  # noqa: B023
+                assert mp.almosteq(slope, gradient(x, *p), rel_eps=mp.mpf(10) ** -30, abs_eps=mp.mpf(10) ** -30)
+
+
+@pytest.mark.parametrize("name", [n for n, r in REFERENCE.items() if r.gradients])
+def test_gradients(name: str) -> None:
+    """The oracle's parameter gradients against the truth, and broadcast as x is."""
+    for parameter, gradient in REFERENCE[name].gradients.items():
+        x = points()
+        high, rest = exact(name, f"gradient_{parameter}", x, 0.25)
+        assert ulp_error(gradient(x, 0.25), (high, rest)).max() <= 2.0
+        assert gradient(np.ones((2, 3)), np.ones(3)).shape == (2, 3)
+        assert np.isnan(gradient(nan, 0.25))
+
+
+@pytest.mark.parametrize("name", list(REFERENCE))
+def test_limits(name: str) -> None:
+    """The limits that the definition documents, signs of zeros included, NaN for NaN, and no warnings."""
+    params = PARAMETERS.get(name, [()])[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x, y in DEFINITIONS[name].limits.items():
+            got = REFERENCE[name].value(x, *params)
+            assert (float(got), np.signbit(got)) == (y, np.signbit(y)), f"{name}({x})"
+        assert np.isnan(REFERENCE[name].value(nan, *params))
+        assert np.isnan(REFERENCE[name].derivative(nan, *params))
+        ends = REFERENCE[name].derivative(np.array([-inf, inf, -0.0, 0.0, 1e308, -1e308]), *params)
+        assert np.isfinite(ends).all()
+        assert ends[2] == ends[3]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "left", "right"),
+    [
+        ("relu", (), 0, 1), ("leaky_relu", (0.1,), 0.1, 1), ("sigmoid", (), 0, 0), ("tanh", (), 0, 0), ("sigmoid_tanh", (), 0, 0),
+        ("silu", (), 0, 1), ("gelu", (), 0, 1), ("softplus", (2.0,), 0, 1), ("softplus", (-2.0,), 1, 0), ("elu", (3.0,), 0, 1),
+        ("mish", (), 0, 1), ("prelu", (-0.5,), -0.5, 1),
+    ],
+)  # fmt: skip
+def test_derivative_limits(name: str, params: tuple[float, ...], left: float, right: float) -> None:
+    np.testing.assert_array_equal(REFERENCE[name].derivative(np.array([-inf, inf]), *params), [left, right])
+
+
+def test_kinks() -> None:
+    x = np.array([-0.0, 0.0, nan])
+    np.testing.assert_array_equal(np.signbit(REFERENCE["relu"].value(x[:2])), [False, False])
+    np.testing.assert_array_equal(REFERENCE["relu"].derivative(x), [0.0, 0.0, nan])
+    np.testing.assert_array_equal(REFERENCE["leaky_relu"].derivative(x, 0.1), [0.1, 0.1, nan])
+    np.testing.assert_array_equal(REFERENCE["elu"].derivative(x, 2.0), [2.0, 2.0, nan])
+    np.testing.assert_array_equal(REFERENCE["prelu"].gradients["alpha"](np.array([-3.0, 0.0, 2.0, nan]), 0.1), [-3.0, 0.0, 0.0, nan])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+def test_integers(dtype: str) -> None:
+    x = np.array([np.iinfo(dtype).min, 0, 1, np.iinfo(dtype).max], dtype)
+    relu = REFERENCE["relu"].integer
+    assert relu is not None
+    value, slope = relu.value(x), relu.derivative(x)
+    assert value.dtype == slope.dtype == x.dtype
+    np.testing.assert_array_equal(value, [0, 0, 1, np.iinfo(dtype).max])
+    np.testing.assert_array_equal(slope, [0, 0, 1, 1])
+
+
+# ---------------------------------------------------------------- softmax
+
+
+def exact_softmax(row: list[float]) -> list[Any]:
+    """Softmax of finite numbers in mpmath."""
+    terms = [mp.exp(mp.mpf(v)) for v in row]
+    total = mp.fsum(terms)
+    return [t / total for t in terms]
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 400.0])
+@pytest.mark.parametrize("offset", [0.0, 1e7 + 0.1, -3e15])
+def test_softmax_against_mpmath(scale: float, offset: float) -> None:
+    x = np.random.default_rng(1).normal(size=(5, 40)) * scale + offset
+    y = softmax(x, axis=1)
+    for values, result in zip(x, y, strict=True):
+        pairs = np.array([nearest(v) for v in exact_softmax(list(values))])
+        assert ulp_error(result, (pairs[:, 0], pairs[:, 1])).max() <= 6.0
+    np.testing.assert_array_equal(softmax(x.T, axis=0).T, y)
+
+
+def test_softmax_backward_against_mpmath() -> None:
+    rng = np.random.default_rng(2)
+    x, grad = rng.normal(size=(4, 10)) * 3, rng.normal(size=(4, 10))
+    keep = rng.random(x.shape) < 0.7
+    keep[0] = True
+    for where in (None, keep):
+        result = softmax_backward(np.where(keep if where is not None else True, grad, nan), x, axis=-1, where=where)
+        for i in range(len(x)):
+            chosen = np.flatnonzero(keep[i]) if where is not None else np.arange(10)
+            terms = exact_softmax(list(x[i, chosen]))
+            mean = mp.fsum(a * mp.mpf(float(g)) for a, g in zip(terms, grad[i, chosen], strict=True))
+            expected = np.zeros(10)
+            expected[chosen] = [float(a * (mp.mpf(float(g)) - mean)) for a, g in zip(terms, grad[i, chosen], strict=True)]
+            np.testing.assert_allclose(result[i], expected, rtol=1e-15, atol=1e-15)
+    y = softmax(x)
+    np.testing.assert_array_equal(softmax_backward(grad, x), softmax_backward_from_output(grad, y))
+
+
+def test_softmax_special_rows() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(softmax([-inf, -inf]), [nan, nan])
+        np.testing.assert_array_equal(softmax([1.0, inf]), [nan, nan])
+        np.testing.assert_array_equal(softmax([-inf, 5.0, nan], where=[True, True, False]), [0.0, 1.0, 0.0])
+        np.testing.assert_array_equal(softmax([-inf, 5.0], where=[True, False]), [nan, 0.0])
+        np.testing.assert_array_equal(softmax([[1.0, 2.0]], where=False), [[0.0, 0.0]])
+        np.testing.assert_array_equal(softmax([[1.0, 2.0]], where=False, all_masked="nan"), [[nan, nan]])
+        np.testing.assert_array_equal(softmax_backward([1.0, 2.0], [-inf, 5.0], where=[True, False]), [nan, 0.0])
+        np.testing.assert_array_equal(softmax_backward([1.0, 2.0], [1.0, 5.0], where=False), [0.0, 0.0])
+        np.testing.assert_array_equal(softmax_backward([1.0, 2.0], [1.0, 5.0], where=False, all_masked="nan"), [nan, nan])
+        assert softmax(np.empty((3, 0))).shape == (3, 0)
+        assert softmax(np.empty((0, 3)), axis=0).shape == (0, 3)
+
+
+# ---------------------------------------------------------------- fastact.ulp
+
+
+def test_bit_patterns() -> None:
+    np.testing.assert_array_equal(float32_bit_patterns(2**24, 5).view(np.uint32), np.arange(256, dtype=np.uint32) * 2**24 + 5)
+    assert float32_bit_patterns(4099).size == -(-(2**32) // 4099)
+    assert float32_bit_patterns(1, 2**32 - 3).view(np.uint32).tolist() == [2**32 - 3, 2**32 - 2, 2**32 - 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "result", "exact_value", "error"),
+    [
+        ("float32", 1.0, 1.0 + 2.0**-24, 0.5),
+        ("float32", 1.0, 1.0 - 2.0**-25, 0.5),
+        ("float32", 0.0, 1e-60, 1e-60 * 2.0**149),
+        ("float32", 2.0**-149, 2.0**-150, 0.5),
+        ("float32", inf, 1e300, 0.0),
+        ("float32", -inf, -1e300, 0.0),
+        ("float32", inf, 2.0**128 - 2.0**103, 0.5),
+        ("float32", inf, inf, 0.0),
+        ("float32", inf, -1e300, inf),
+        ("float32", inf, -inf, inf),
+        ("float32", 1.0, inf, inf),
+        ("float32", 2.0**127, 2.0**128, 2.0**23),
+        ("float32", nan, nan, 0.0),
+        ("float32", nan, 1.0, inf),
+        ("float32", 1.0, nan, inf),
+        ("float32", -0.0, 0.0, 0.0),
+        ("float16", 65504.0, 65520.0, 0.5),
+        ("float16", inf, 65520.0, 0.5),
+        ("float16", 2.0**-24, 2.0**-26, 0.75),
+        ("bfloat16", 1.0, 1.01, 1.28),
+        ("bfloat16", 2.0**-133, 0.0, 1.0),
+        ("float64", 1.0, (1.0, 0.25), 0.25),
+        ("float64", 1.0 + 2.0**-52, (1.0, 0.25), 0.75),
+        ("float64", 5e-324, (0.0, 0.25), 0.75),
+        ("float64", inf, (1.7976931348623157e308, 0.25), 1.0),
+        ("float64", inf, (inf, 0.0), 0.0),
+    ],
+)
+def test_ulp_error(dtype: str, result: float, exact_value: Any, error: float) -> None:
+    pair: Any = tuple(np.array([v]) for v in exact_value) if isinstance(exact_value, tuple) else np.array([exact_value])
+    got = ulp_error(np.array([result]).astype(np.dtype(getattr(ml_dtypes, dtype, dtype))), pair)
+    assert got == pytest.approx(error, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "lowest", "largest"),
+    [(np.float16, 11, -24, 65504), (ml_dtypes.bfloat16, 8, -133, 2**128 - 2**120), (np.float32, 24, -149, 2**128 - 2**104)],
+)
+def test_round_once(dtype: Any, precision: int, lowest: int, largest: int) -> None:
+    """Against rational arithmetic, ties and their float64 neighbours included."""
+    rng = np.random.default_rng(3)
+    middle, wide, small = rng.normal(size=200), rng.uniform(-1, 1, 50) * largest, rng.normal(size=100) * 2.0 ** (lowest + 3)
+    spread = [middle, wide, small, np.array([float(largest), 2.0**lowest, 0.0])]
+    base = np.concatenate(spread).astype(dtype).astype(np.float64)
+    unit = np.ldexp(1.0, np.maximum(np.frexp(base)[1] - precision, lowest))
+    ties = np.concatenate([base + unit / 2, base - unit / 2, base])
+    tries = np.concatenate([ties, np.nextafter(ties, inf), np.nextafter(ties, -inf)])
+    for value, got in zip(tries, round_once(tries, dtype), strict=True):
+        k = max(int(np.frexp(value)[1]) - precision, lowest)
+        expected = Fraction(round(Fraction(float(value)) / Fraction(2) ** k)) * Fraction(2) ** k
+        assert float(got) == (float(expected) if abs(expected) <= largest else np.copysign(inf, value))
+    np.testing.assert_array_equal(round_once(np.array([inf, -inf, nan]), dtype).astype(float), [inf, -inf, nan])
+    assert np.signbit(round_once(np.array([-1e-300, -0.0]), dtype).astype(float)).all()
+
+
+def test_round_once_of_pairs() -> None:
+    """What lies beyond float64 decides where float64 sees a tie."""
+    tie = np.full(3, 1.0 + 2.0**-11)
+    got = round_once((tie, np.array([-0.25, 0.0, 1e-30])), np.float16)
+    np.testing.assert_array_equal(got, np.array([1.0, 1.0, 1.0 + 2.0**-10], np.float16))
