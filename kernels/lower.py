@@ -67,7 +67,7 @@ class Operation:
 
     @property
     def function(self) -> str:
-        return role_name(self.activation.name, self.direction)
+        return self.activation.name if self.direction == "elementary" else role_name(self.activation.name, self.direction)
 
     @property
     def arrays(self) -> int:
@@ -91,6 +91,7 @@ class Program:
     functions: dict[str, Function]
     constants: dict[Path, dict[str, ast.expr]]
     activations: dict[str, Activation]
+    elementary: list[str] = field(default_factory=list)  #: primitives with a loop of their own
     renamed: dict[Path, dict[str, str]] = field(default_factory=dict)  #: imported `as`
 
     def resolve(self, file: Path, name: str) -> str | None:
@@ -103,6 +104,7 @@ class Program:
     def operations(self) -> dict[str, Operation]:
         """Every elementwise operation by its lowered name, activation by activation."""
         found = [Operation(a, d) for a in self.activations.values() if a.family == "elementwise" for d in DIRECTIONS]
+        found += [Operation(Activation(name), "elementary") for name in self.elementary]
         return {o.function: o for o in found}
 
     def needed(self, names: list[str]) -> list[Function]:
@@ -196,8 +198,10 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
 
     both = {"float32": node, "float64": node}
     match decorator:
-        case ast.Name(id="primitive"):
+        case ast.Name(id="primitive" | "elementary" as kind):
             program.functions[node.name] = Function(node.name, file, both)
+            if kind == "elementary":
+                program.elementary.append(node.name)
         case ast.Attribute(value=ast.Name(id=owner), attr="float64"):
             program.functions[owner].bodies["float64"] = node
         case ast.Call(func=ast.Name(id="activation")):

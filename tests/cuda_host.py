@@ -23,8 +23,8 @@ ENTRY = re.compile(r'extern "C" __global__ void __launch_bounds__\(\d+\) (\w+)\(
 def launchers(text: str) -> Iterator[str]:
     """For each entry point a function that runs its whole grid."""
     for name, parameters in ENTRY.findall(text):
-        names = ", ".join(p.split()[-1].lstrip("*") for p in parameters.split(","))
-        yield f'extern "C" void launch_{name}(unsigned grid, unsigned block, {parameters}) {{ launch(grid, block, [=] {{ {name}({names}); }}); }}'
+        call = f"{name}({', '.join(p.split()[-1].lstrip('*') for p in parameters.split(','))})"
+        yield f'extern "C" void launch_{name}(unsigned grid, unsigned block, {parameters}) {{ launch(grid, block, [=] {{ {call}; }}); }}'
 
 
 def build(text: str, path: Path) -> None:
@@ -37,9 +37,20 @@ def build(text: str, path: Path) -> None:
 
 
 def launch(library: ctypes.CDLL, entry: str, grid: int, block: int, args: tuple[Any, ...]) -> None:
-    """Run a kernel of a library: integers and pointers as 64 bits, NumPy's floats as they are."""
+    """Run a kernel of a library: integers and pointers as 64 bits, NumPy's floats as they are.
+
+    A vector access at a misaligned address, which would end the program on a GPU, is an error.
+    """
     kinds: dict[type, Any] = {int: ctypes.c_longlong, np.float32: ctypes.c_float, np.float64: ctypes.c_double}
     getattr(library, f"launch_{entry}")(ctypes.c_uint(grid), ctypes.c_uint(block), *(kinds[type(a)](a) for a in args))
+    assert not library.misaligned()
+
+
+def bits(x: Any) -> np.ndarray:
+    """The bit patterns, all NaNs as one."""
+    found = np.array(x).view(f"u{x.itemsize}")
+    found[np.isnan(x)] = np.iinfo(found.dtype).max
+    return found
 
 
 # ---------------------------------------------------------------- a stand-in for CuPy
@@ -54,11 +65,11 @@ class FakeArray(np.ndarray):
         self.number = getattr(parent, "number", 0)
 
     @property
-    def data(self) -> Any:  # type: ignore[override]
+    def data(self) -> Any:
         return types.SimpleNamespace(ptr=self.ctypes.data)
 
     @property
-    def device(self) -> Any:  # type: ignore[override]
+    def device(self) -> Any:
         return types.SimpleNamespace(id=self.number)
 
 

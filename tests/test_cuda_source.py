@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import types
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
-from cuda_host import COMPILER, build, launch
+from cuda_host import COMPILER, bits, build, launch
 
 import fastact
 from fastact.backends import cupy as adapter
@@ -22,7 +23,7 @@ OPERATIONS = PROGRAM.operations
 ROWWISE = [a.name for a in PROGRAM.activations.values() if a.family == "rowwise"]
 ROW_DIRECTIONS = ("value", "backward", "backward_from_output")
 #: How elements are stored, and whether the kernel computes in float64.
-VARIANTS = [("float32", False), ("float64", True), ("float32", True), ("float16", False), ("float16", True), ("bfloat16", False), ("bfloat16", True)]
+VARIANTS = [("float32", False), ("float64", True), ("float32", True), *((k, w) for k in ("float16", "bfloat16") for w in (False, True))]
 DTYPES = {k: np.dtype(ml_dtypes.bfloat16 if k == "bfloat16" else k) for k in adapter.ITEMSIZE}
 #: Where a parameter has no default.
 GIVEN = 0.25
@@ -31,8 +32,9 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 
 def every_elementwise(kind: str, wide: bool) -> str:
-    """One unit with all elementwise operations."""
-    return adapter.unit(list(OPERATIONS), "elementwise.cuh", [adapter.elementwise_entry(o, kind, wide, n) for n, o in OPERATIONS.items()])
+    """One unit with all elementwise operations, the entry point of each named after it."""
+    entries = [adapter.elementwise_entry(o, kind, wide, f"run_{name}") for name, o in OPERATIONS.items()]
+    return adapter.unit(list(OPERATIONS), "elementwise.cuh", entries)
 
 
 def every_rowwise(name: str) -> str:
@@ -54,14 +56,15 @@ def compiler() -> nvrtc.Nvrtc:
 
 def test_every_operation_compiles(compiler: nvrtc.Nvrtc) -> None:
     image = compiler.compile(every_elementwise("float32", False), "sm_90")
-    assert image.startswith(b"\x7fELF") and all(name.encode() in image for name in OPERATIONS)
+    assert image.startswith(b"\x7fELF")
+    assert all(f"run_{name}".encode() in image for name in OPERATIONS)
 
 
 @pytest.mark.parametrize(("kind", "wide"), VARIANTS)
 def test_every_variant_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: bool) -> None:
     for name in ("prelu_backward", "gelu_value"):
-        image = compiler.compile(adapter.unit([name], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS[name], kind, wide)]), "sm_90")
-        assert image.startswith(b"\x7fELF")
+        text = adapter.unit([name], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS[name], kind, wide)])
+        assert compiler.compile(text, "sm_90").startswith(b"\x7fELF")
 
 
 @pytest.mark.parametrize("name", ROWWISE)
@@ -83,7 +86,8 @@ def test_the_access_pattern(compiler: nvrtc.Nvrtc) -> None:
     """The PTX has the wide loads and stores, IEEE division, no flushing, no spills and no calls."""
     text = adapter.unit(["silu_backward"], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS["silu_backward"], "float32", False)])
     ptx = compiler.compile(text, "compute_90").decode()
-    assert ptx.count("ld.global.nc.L1::no_allocate.v4.u32") == 2 and ptx.count("st.global.cs.v4.u32") == 1
+    assert ptx.count("ld.global.nc.L1::no_allocate.v4.u32") == 2
+    assert ptx.count("st.global.cs.v4.u32") == 1
     assert not [word for word in (".ftz", ".approx", ".full", ".local", "call") if word in ptx]
 
 
@@ -103,6 +107,12 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "candidates", lambda: iter(["nowhere/libnvrtc.so.1"]))
     with pytest.raises(nvrtc.NvrtcError, match=r"(?s)pip install nvidia-cuda-nvrtc.*tried: .*nowhere"):
         nvrtc.load.__wrapped__()
+
+
+def test_a_compiler_newer_than_the_driver_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "candidates", lambda: iter(["13", "12"]))
+    monkeypatch.setattr(nvrtc, "Nvrtc", lambda path: types.SimpleNamespace(version=(int(path), 0)))
+    assert [nvrtc.load.__wrapped__(driver).version[0] for driver in (None, 13010, 12080, 11080)] == [13, 13, 12, 13]
 
 
 # ---------------------------------------------------------------- on the CPU
@@ -129,25 +139,29 @@ def aligned(values: Any, dtype: Any, offset: int = 0) -> np.ndarray:
     start = -room.ctypes.data % 64 + offset * values.itemsize
     result = room[start : start + values.nbytes].view(dtype)
     result[:] = values.reshape(-1)
-    return result
+    return np.asarray(result)
 
 
-def run(library: ctypes.CDLL, operation: lower.Operation, kind: str, wide: bool, arrays: list[Any], params: list[Any], offset: int = 0) -> list[Any]:
-    """An elementwise kernel on the CPU; `offset` misaligns its output."""
+def run(
+    library: ctypes.CDLL, operation: lower.Operation, kind: str, wide: bool, arrays: list[Any], params: list[Any], offset: int = 0
+) -> Any:
+    """An elementwise kernel on the CPU; `offset` misaligns its output. What lies behind the outputs must stay."""
     real = np.float64 if adapter.working_type(kind, wide) == "double" else np.float32
     n = arrays[0].size
-    outs = [aligned(np.zeros(n), DTYPES[kind], offset), *(aligned(np.zeros(n), real) for _ in range(operation.outputs - 1))]
+    outs = [aligned(np.ones(n + 16), DTYPES[kind], offset), *(aligned(np.ones(n + 16), real) for _ in range(operation.outputs - 1))]
     pairs = [(a.ctypes.data, real(0)) if isinstance(a, np.ndarray) else (0, real(a)) for a in (*arrays, *params)]
     pointers = [o.ctypes.data for o in outs]
     access = 0 if any(p % 16 for p in (*(p for p, _ in pairs), *pointers)) else adapter.ALIGNED
     grid = -(-n // (adapter.THREADS * (16 // adapter.ITEMSIZE[kind])))
-    launch(library, operation.function, grid, adapter.THREADS, (*(v for pair in pairs for v in pair), *pointers, n, access))
-    return outs
+    launch(library, f"run_{operation.function}", grid, adapter.THREADS, (*(v for pair in pairs for v in pair), *pointers, n, access))
+    assert all((o[n:] == 1).all() for o in outs)
+    return [o[:n] for o in outs]
 
 
 def parameters(name: str, dtype: Any) -> list[float]:
-    """Defaults, cast as a caller's numbers are."""
-    return [float(np.asarray(GIVEN if v is None else v, dtype)) for v in DEFINITIONS[name].params.values()]
+    """Defaults, cast as a caller's numbers are; elementary functions have none."""
+    defaults = DEFINITIONS[name].params.values() if name in DEFINITIONS else ()
+    return [float(np.asarray(GIVEN if v is None else v, dtype)) for v in defaults]
 
 
 def samples(dtype: np.dtype[Any]) -> np.ndarray:
@@ -158,20 +172,12 @@ def samples(dtype: np.dtype[Any]) -> np.ndarray:
     return np.arange(0, 2 ** (8 * dtype.itemsize), step, dtype=whole).view(dtype)
 
 
-def bits(x: np.ndarray) -> np.ndarray:
-    """The bit patterns, all NaNs as one."""
-    found = np.ascontiguousarray(x).view(f"u{x.itemsize}").copy()
-    found[np.isnan(x)] = 0
-    found[np.isnan(x)] -= 1
-    return found
-
-
 def assert_same(found: np.ndarray, wanted: np.ndarray, x: np.ndarray) -> None:
     wrong = bits(found) != bits(np.asarray(wanted, found.dtype))
     assert not wrong.any(), f"{wrong.sum()} differ, first at x = {x[wrong][0]!r}: {found[wrong][0]!r}, not {np.asarray(wanted)[wrong][0]!r}"
 
 
-def truth(name: str, direction: str, wide: bool, arrays: list[Any], params: list[Any]) -> np.ndarray:
+def truth(name: str, direction: str, wide: bool, arrays: list[Any], params: list[Any]) -> Any:
     """What the compiled CPU kernels say."""
     call = getattr(fastact, name)
     call = call if direction == "value" else getattr(call, direction)
@@ -186,6 +192,8 @@ def test_same_bits_as_the_cpu(libraries: Any, kind: str, wide: bool) -> None:
     x = aligned(samples(DTYPES[kind])[:-3], DTYPES[kind])  # a length that leaves a partial vector
     grad = aligned(np.resize(np.asarray([1.0, -0.75, 3.0, 1e-3], x.dtype), x.size), x.dtype)
     for name, o in OPERATIONS.items():
+        if o.direction == "elementary":
+            continue
         arrays, params = [grad, x][2 - o.arrays :], parameters(o.activation.name, x.dtype)
         found = run(library, o, kind, wide, arrays, params)
         try:
@@ -194,7 +202,7 @@ def test_same_bits_as_the_cpu(libraries: Any, kind: str, wide: bool) -> None:
             raise AssertionError(f"{name}: {problem}") from None
 
 
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1e-30, -1e-30, 20.0, -20.0, 88.0, -88.0, -103.0, -104.5, 700.0, -740.0, -746.0]
+SPECIAL = [s * v for v in (0.0, np.inf, 1.0, 0.5, 1e-30, 20.0, 88.0, 103.0, 104.5, 700.0, 740.0, 746.0) for s in (1, -1)] + [np.nan]
 
 
 def plain(type_: str) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def test_in_place(libraries: Any) -> None:
     x = aligned(np.linspace(-9, 9, 4099), np.float32)
     wanted = run(library, o, "float32", False, [x], [])[0]
     p = x.ctypes.data
-    launch(library, o.function, 3, adapter.THREADS, (p, np.float32(0), p, x.size, adapter.ALIGNED | adapter.IN_PLACE))
+    launch(library, f"run_{o.function}", 3, adapter.THREADS, (p, np.float32(0), p, x.size, adapter.ALIGNED | adapter.IN_PLACE))
     assert_same(x, wanted, wanted)
 
 
@@ -332,5 +340,6 @@ def test_softmax_of_infinities(libraries: Any) -> None:
     x = np.asarray([[-np.inf, -np.inf], [-np.inf, 3.0], [np.inf, 3.0], [np.nan, 3.0], [1e7, 1e7 + 1]], np.float32)
     out = np.empty_like(x)
     launch(library, "value_float32_False_rows", 5, 32, (x.ctypes.data, 0, 0, 0, out.ctypes.data, 5, 2))
-    e = 1 / (1 + np.exp(1))
-    np.testing.assert_allclose(out, [[np.nan, np.nan], [0, 1], [np.nan, np.nan], [np.nan, np.nan], [e, 1 - e]], rtol=3e-7)
+    e = float(1 / (1 + np.exp(1)))
+    wanted = [[np.nan, np.nan], [0.0, 1.0], [np.nan, np.nan], [np.nan, np.nan], [e, 1 - e]]
+    np.testing.assert_allclose(out, np.asarray(wanted), rtol=3e-7)

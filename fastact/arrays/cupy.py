@@ -11,6 +11,23 @@ from typing import Any
 
 from ..backends.cupy import NUMBER, current, module, one_device
 
+NAME = "cupy"
+
+
+def owns(value: Any) -> bool:
+    """Whether `value` is a CuPy array."""
+    return isinstance(value, module().ndarray)
+
+
+def asarray(value: Any) -> Any:
+    """`value` as a CuPy array, itself where it is one."""
+    return module().asarray(value)
+
+
+def finish(result: Any, given: Any) -> Any:
+    """The result as CuPy's own functions return it: an array, of no dimensions too."""
+    return result
+
 
 def memory_order(x: Any) -> tuple[int, ...]:
     """The axes of `x` from the slowest in memory to the fastest."""
@@ -26,8 +43,8 @@ def _bytes(x: Any) -> Any:
 
 def _overlap(a: Any, b: Any) -> bool:
     """Whether two contiguous arrays share memory without being the same."""
-    p, q = a.data.ptr, b.data.ptr
-    return p != q and p < q + b.nbytes and q < p + a.nbytes
+    p, q = int(a.data.ptr), int(b.data.ptr)
+    return p != q and p < q + int(b.nbytes) and q < p + int(a.nbytes)
 
 
 class _Layout:
@@ -43,7 +60,7 @@ class _Layout:
 
     def spread(self, flat: Any) -> Any:
         """The inverse: a view of x's shape."""
-        return flat.reshape([self.shape[a] for a in self.axes]).transpose(self.back)
+        return flat.reshape(tuple(self.shape[a] for a in self.axes)).transpose(self.back)
 
     def empty(self, dtype: Any) -> Any:
         return self.spread(self.cupy.empty(math.prod(self.shape), dtype))
@@ -146,7 +163,7 @@ def run_rowwise(
         copied = target.size > 0 and target.data.ptr != result.data.ptr
         operands = [a if a is None else lined(a) for a in (x, other)]
         operands = [a.copy() if a is not None and _overlap(a, target) else a for a in operands]
-        mask = None if where is None else lined(cupy.broadcast_to(where, x.shape).astype("uint8"))
+        mask = None if where is None else lined(cupy.broadcast_to(where, x.shape))
         backend.rowwise(definition.name, direction, x.dtype.name, wide)(*operands, mask, masked_nan, target)
         if copied:
             _bytes(result)[...] = target.reshape(x.shape)

@@ -170,8 +170,11 @@ def one_device(arrays: dict[str, Any]) -> int:
 
 def current(device: int) -> contextlib.AbstractContextManager[Any]:
     """Make `device` current for a while; its own current stream is then CuPy's."""
-    cupy = module()
-    return contextlib.nullcontext() if cupy.cuda.runtime.getDevice() == device else cupy.cuda.Device(device)  # type: ignore[no-any-return]
+    cuda = module().cuda
+    if cuda.runtime.getDevice() == device:
+        return contextlib.nullcontext()
+    other: contextlib.AbstractContextManager[Any] = cuda.Device(device)
+    return other
 
 
 # ---------------------------------------------------------------- the backend
@@ -181,9 +184,24 @@ Rowwise = Callable[[Any, Any, Any, bool, Any], None]
 
 
 class CupyBackend:
-    """Kernels for CuPy arrays."""
+    """Kernels for CuPy arrays.
+
+    Parameters
+    ----------
+    program
+        The definitions to compile from; by default the package's own.
+    """
 
     name = "cupy"
+    arrays = "cupy"
+
+    def __init__(self, program: lower.Program | None = None) -> None:
+        self._program = program
+
+    @property
+    def program(self) -> lower.Program:
+        """The definitions, read when first needed."""
+        return self._program or _program()
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
@@ -208,14 +226,15 @@ class CupyBackend:
         """CuPy's version."""
         return str(module().__version__)
 
-    def details(self) -> list[str]:
-        """The devices, and the compiler."""
-        cupy = module()
-        found = []
-        for i in range(cupy.cuda.runtime.getDeviceCount()):
-            properties = cupy.cuda.runtime.getDeviceProperties(i)
-            found.append(f"{i}: {properties['name'].decode()}, compute capability {properties['major']}.{properties['minor']}")
-        return [*found, repr(nvrtc.load(cupy.cuda.runtime.driverGetVersion()))]
+    def details(self) -> dict[str, object]:
+        """Facts for people: devices, compiler, folder of compiled kernels."""
+        runtime = module().cuda.runtime
+        devices = [runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())]
+        return {
+            "devices": [f"{d['name'].decode()} (compute capability {d['major']}.{d['minor']})" for d in devices],
+            "compiler": repr(nvrtc.load(runtime.driverGetVersion())),
+            "cache": str(cache.folder("cuda")),
+        }
 
     @functools.cache  # noqa: B019  (there is one backend, and it lives as long as the process)
     def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Elementwise:
@@ -233,12 +252,13 @@ class CupyBackend:
         Returns
         -------
         callable
-            ``run(arrays, params, outs)`` on contiguous CuPy arrays of one size and device (bfloat16 may come as ``uint16``). `params` are numbers
-            or such arrays. ``outs[0]`` is stored as `kind` and may be one of the inputs, but not overlap one otherwise; further outputs,
-            the terms of gradients with respect to learnable parameters, are in the working type.
+            ``run(arrays, params, outs)`` on contiguous CuPy arrays of one size and device (bfloat16 may come as ``uint16``).
+            `params` are numbers, cast to the storage type, or such arrays. ``outs[0]`` is stored as `kind` and may be one of the inputs,
+            but not overlap one otherwise; further outputs, the terms of gradients with respect to learnable parameters, are in the
+            working type.
         """
-        operation = _program().operations[lower.role_name(name, direction)]
-        loaded = _Module(unit([operation.function], "elementwise.cuh", [elementwise_entry(operation, kind, wide)]))
+        operation = self.program.operations[lower.Operation(lower.Activation(name), direction).function]
+        loaded = _Module(unit([operation.function], "elementwise.cuh", [elementwise_entry(operation, kind, wide)], self.program))
         real: type[np.floating[Any]] = np.float64 if working_type(kind, wide) == "double" else np.float32
         zero, share = real(0), THREADS * (16 // ITEMSIZE[kind])  # elements of a block
 
@@ -264,10 +284,10 @@ class CupyBackend:
         Returns
         -------
         callable
-            ``run(x, other, where, masked_nan, out)`` on contiguous CuPy arrays ``[outer][n][inner]`` of one device, the rows along n. `other` is the
-            gradient in the backward directions, else None; `where` has bytes, or is None; `out` may be `x` or `other`.
+            ``run(x, other, where, masked_nan, out)`` on contiguous CuPy arrays ``[outer][n][inner]`` of one device, the rows along n.
+            `other` is the gradient in the backward directions, else None; `where` has bytes, or is None; `out` may be `x` or `other`.
         """
-        loaded = _Module(unit([f"{name}_term"], "rowwise.cuh", rowwise_entries(name, direction, kind, wide)))
+        loaded = _Module(unit([f"{name}_term"], "rowwise.cuh", rowwise_entries(name, direction, kind, wide), self.program))
 
         def run(x: Any, other: Any, where: Any, masked_nan: bool, out: Any) -> None:
             outer, n, inner = x.shape

@@ -7,6 +7,7 @@ kernel, small ones and all in a forked child the serial build.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -16,6 +17,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,25 +41,22 @@ class _Guard:
     """
 
     def __init__(self) -> None:
+        self.reset(forked=False)
+
+    def reset(self, forked: bool = True) -> None:
         self.compiling = threading.RLock()
         self.running = threading.Lock()
-        self.forked = False
+        self.forked = forked
 
 
 _guard = _Guard()
-
-
-def _after_fork() -> None:
-    _guard.__init__()  # type: ignore[misc]  # in place: everybody holds the object
-    _guard.forked = True
-
 
 if hasattr(os, "register_at_fork"):
     # No fork while one of our threads compiles: the child would inherit Numba's compiler lock, held by nobody.
     os.register_at_fork(
         before=lambda: _guard.compiling.acquire(),
         after_in_parent=lambda: _guard.compiling.release(),
-        after_in_child=_after_fork,
+        after_in_child=_guard.reset,
     )
 
 
@@ -71,6 +70,7 @@ class NumbaBackend:
     """
 
     name = "numba"
+    arrays = "numpy"
 
     def __init__(self, program: lower.Program | None = None) -> None:
         self._program = program
@@ -94,10 +94,8 @@ class NumbaBackend:
         """Facts for people: threads, threading layer, folder of compiled kernels."""
         facts: dict[str, object] = {"threads": _threads(), "threading layer": "not started", "cache": str(cache.folder("numba"))}
         if "numba" in sys.modules and not self.missing():
-            try:
+            with contextlib.suppress(ValueError, AttributeError):  # no parallel kernel has run; another thread is importing it
                 facts["threading layer"] = sys.modules["numba"].threading_layer()
-            except ValueError:  # no parallel kernel has run
-                pass
         if _guard.forked:
             facts["threads"] = "1 (forked process)"
         return facts
@@ -171,10 +169,11 @@ class NumbaBackend:
     def _module(self, text: str) -> ModuleType:
         """The module with this text: from this process, from the cache, or newly compiled."""
         try:
-            name = f"fastact_{_digest(text)}"
-        except Exception as error:  # Numba is installed and cannot be imported: its own message says why
+            import numba  # noqa: F401
+        except Exception as error:  # installed, but not for this NumPy or this Python: its own message says so
             self._broken = f"numba cannot be imported: {error}"
             raise ImportError(self._broken) from error
+        name = f"fastact_{_digest(text)}"
         module = self._modules.get(name)
         if module is None:
             module = self._modules[name] = _import(name, text)
@@ -198,9 +197,21 @@ def _import(name: str, text: str) -> ModuleType:
     folder = cache.folder("numba")
     path, data = folder / f"{name}.py", text.encode()
     # The same file stays: Numba recompiles when the time of writing changes.
-    if not (path.is_file() and path.read_bytes() == data):
+    found = path.is_file() and path.read_bytes() == data
+    if not found:
         cache.write(path, data)
         cache.trim(folder)
+    try:
+        return _execute(name, path)
+    except Exception:
+        if not found:
+            raise
+    for old in path.parent.glob(f"__pycache__/{name}.*"):  # what was compiled cannot be read: a disk that was full, say
+        old.unlink(missing_ok=True)
+    return _execute(name, path)
+
+
+def _execute(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -214,12 +225,12 @@ def _import(name: str, text: str) -> ModuleType:
 
 
 def _threads() -> int:
-    """How many threads a kernel runs on."""
-    numba: Any = sys.modules.get("numba")
-    if numba is None:
-        asked = os.environ.get("NUMBA_NUM_THREADS", "")
-        return int(asked) if asked.isdigit() else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(numba.config.NUMBA_NUM_THREADS)  # get_num_threads() would start them
+    """How many threads a kernel runs on. Asks the settings: Numba's get_num_threads() would start them."""
+    settled = getattr(sys.modules.get("numba.core.config"), "NUMBA_NUM_THREADS", None)  # None also while it is being imported
+    asked = os.environ.get("NUMBA_NUM_THREADS", "") if settled is None else str(settled)
+    if asked.isdigit():
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _serial(pieces: int) -> bool:

@@ -27,7 +27,7 @@ def candidates() -> Iterator[str]:
     spec = importlib.util.find_spec("nvidia")  # a namespace that NVIDIA's wheels share
     folders = [Path(p) for p in spec.submodule_search_locations or ()] if spec else []
     toolkits = [Path(os.environ[v]) for v in ("CUDA_PATH", "CUDA_HOME") if os.environ.get(v)]
-    wheels = [p for f in folders for p in sorted(f.glob("**/libnvrtc.so.*"), reverse=True)]
+    wheels = [p for f in folders for p in sorted(f.glob("*/lib/libnvrtc.so.*"), reverse=True)]
     yield from map(str, wheels)
     for toolkit in toolkits:
         yield from map(str, _in_toolkit(toolkit))

@@ -154,12 +154,13 @@ static void through_blocks(Loop<T> loop, int inputs, int outputs, int kind, cons
         for (int k = 0; k < inputs; k++)
             if (step[k]) widen_any(kind, static_cast<const char *>(in[k]) + i * size, scratch_in[k], m);
         loop(from, step, to, m);
-        for (int k = 0; k < outputs; k++) narrow_any(kind, scratch_out[k], static_cast<char *>(out[k]) + i * size, m);
+        narrow_any(kind, scratch_out[0], static_cast<char *>(out[0]) + i * size, m);
+        for (int k = 1; k < outputs; k++) __builtin_memcpy(static_cast<T *>(out[k]) + i, scratch_out[k], m * sizeof(T));
     }
 }
 
 // Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand
-// splatted in the working type.
+// splatted in the working type; outputs after the first, terms of a parameter's gradient, are given in the working type.
 static void run(const Entry *e, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
     if (wide) {
         const auto loop = reinterpret_cast<Loop<double>>(e->loop64);

@@ -1,7 +1,7 @@
 // The vocabulary of lowered definitions on CUDA, and the storage types: one lane a thread, F is float or double. Needs no header.
 //
-// Included inside a namespace, so that fma and the like are these and not CUDA's own. With FASTACT_HOST the same text compiles as
-// plain C++ (tests/host_shim.hpp), which is how it is judged without a GPU.
+// Included inside a namespace, so that fma and the like are these and not CUDA's own. With FASTACT_HOST, which leaves out inline PTX,
+// the same text compiles as plain C++ behind a header that has CUDA's own functions: so it is judged without a GPU.
 
 #define FASTACT_FUNCTION static __device__ __forceinline__
 
@@ -26,25 +26,6 @@ FASTACT_FUNCTION long long shift_left(long long i, int n) { return static_cast<l
 FASTACT_FUNCTION int shift_right(int i, int n) { return static_cast<int>(static_cast<unsigned>(i) >> n); }
 FASTACT_FUNCTION long long shift_right(long long i, int n) { return static_cast<long long>(static_cast<unsigned long long>(i) >> n); }
 
-#ifdef FASTACT_HOST
-FASTACT_FUNCTION float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-FASTACT_FUNCTION double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
-FASTACT_FUNCTION float fabs(float x) { return __builtin_fabsf(x); }
-FASTACT_FUNCTION double fabs(double x) { return __builtin_fabs(x); }
-FASTACT_FUNCTION float copysign(float magnitude, float sign) { return __builtin_copysignf(magnitude, sign); }
-FASTACT_FUNCTION double copysign(double magnitude, double sign) { return __builtin_copysign(magnitude, sign); }
-FASTACT_FUNCTION float fsqrt(float x) { return __builtin_sqrtf(x); }
-FASTACT_FUNCTION double fsqrt(double x) { return __builtin_sqrt(x); }
-template <class To, class From> FASTACT_FUNCTION To cast_bits(From from) {
-    To to;
-    __builtin_memcpy(&to, &from, sizeof to);
-    return to;
-}
-FASTACT_FUNCTION int bits(float x) { return cast_bits<int>(x); }
-FASTACT_FUNCTION long long bits(double x) { return cast_bits<long long>(x); }
-FASTACT_FUNCTION float from_bits(int i) { return cast_bits<float>(i); }
-FASTACT_FUNCTION double from_bits(long long i) { return cast_bits<double>(i); }
-#else
 FASTACT_FUNCTION float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 FASTACT_FUNCTION double fma(double a, double b, double c) { return __fma_rn(a, b, c); }
 FASTACT_FUNCTION float fabs(float x) { return ::fabsf(x); }
@@ -57,7 +38,6 @@ FASTACT_FUNCTION int bits(float x) { return __float_as_int(x); }
 FASTACT_FUNCTION long long bits(double x) { return __double_as_longlong(x); }
 FASTACT_FUNCTION float from_bits(int i) { return __int_as_float(i); }
 FASTACT_FUNCTION double from_bits(long long i) { return __longlong_as_double(i); }
-#endif
 
 // What a definition that returns a tuple returns.
 template <class F, int N> struct Results;
@@ -86,26 +66,24 @@ FASTACT_FUNCTION unsigned short round_to_bfloat16(float x) {
 }
 FASTACT_FUNCTION unsigned joined(unsigned short low, unsigned short high) { return low | static_cast<unsigned>(high) << 16; }
 
-#ifdef FASTACT_HOST
-FASTACT_FUNCTION float toward_zero(double x) {
-    const float nearest = static_cast<float>(x);
-    return __builtin_fabs(static_cast<double>(nearest)) > __builtin_fabs(x) ? float_of(word_of(nearest) - 1) : nearest;
-}
-FASTACT_FUNCTION float from_float16(unsigned short h) { return static_cast<float>(cast_bits<_Float16>(h)); }
-FASTACT_FUNCTION unsigned short to_float16(float x) { return cast_bits<unsigned short>(static_cast<_Float16>(x)); }
-#else
-FASTACT_FUNCTION float toward_zero(double x) { return __double2float_rz(x); }
 FASTACT_FUNCTION float from_float16(unsigned short h) {
+#ifdef FASTACT_HOST
+    return ::float_from_half(h);
+#else
     float x;
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
     return x;
+#endif
 }
 FASTACT_FUNCTION unsigned short to_float16(float x) {
+#ifdef FASTACT_HOST
+    return ::half_from_float(x);
+#else
     unsigned short h;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
     return h;
-}
 #endif
+}
 // Two halves as one word; since Ampere that is one instruction.
 #if !defined(FASTACT_HOST) && __CUDA_ARCH__ >= 800
 FASTACT_FUNCTION unsigned to_float16s(float low, float high) {
@@ -127,7 +105,7 @@ FASTACT_FUNCTION unsigned to_bfloat16s(float low, float high) { return joined(ro
 // once more is then right.
 FASTACT_FUNCTION float before_half(float x) { return x; }
 FASTACT_FUNCTION float before_half(double x) {
-    const float cut = toward_zero(x);
+    const float cut = __double2float_rz(x);
     return static_cast<double>(cut) == x ? cut : float_of(word_of(cut) | 1);
 }
 
@@ -175,7 +153,7 @@ FASTACT_FUNCTION Words load_words(const void *p, bool in_place) {
     Words r;
 #ifdef FASTACT_HOST
     (void)in_place;
-    r = *static_cast<const Words *>(p);
+    r = *static_cast<const Words *>(::checked(p));
 #else
     if (in_place)
         asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.w[0]), "=r"(r.w[1]), "=r"(r.w[2]), "=r"(r.w[3]) : "l"(p) : "memory");
@@ -186,7 +164,7 @@ FASTACT_FUNCTION Words load_words(const void *p, bool in_place) {
 }
 FASTACT_FUNCTION void store_words(void *p, const Words &v) {
 #ifdef FASTACT_HOST
-    *static_cast<Words *>(p) = v;
+    *static_cast<Words *>(::checked(p)) = v;
 #else
     asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.w[0]), "r"(v.w[1]), "r"(v.w[2]), "r"(v.w[3]) : "memory");
 #endif

@@ -11,8 +11,12 @@ enum Direction { VALUE, BACKWARD, BACKWARD_FROM_OUTPUT };
 struct Block {  // its size is a power of two
     FASTACT_FUNCTION int rank() { return threadIdx.x; }
     FASTACT_FUNCTION int size() { return blockDim.x; }
-    template <class Join> FASTACT_FUNCTION double all(double v, Join join) {
+    FASTACT_FUNCTION double *cells() {  // not in `all`: each of its instances would get its own
         __shared__ double cell[MOST_THREADS];
+        return cell;
+    }
+    template <class Join> FASTACT_FUNCTION double all(double v, Join join) {
+        double *const cell = cells();
         __syncthreads();  // everyone has read the result of the last call
         cell[rank()] = v;
         __syncthreads();

@@ -5,21 +5,21 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, pick, primitive
+from .language import activation, fma, max, min, pick, primitive
 from .primitives import TINY_32, TINY_64, gauss, grow, multiply, normal_tail, rounded, scale_down, slope_tail
 
 
 @primitive
 def less_product(x: Any, a: Any, e: Any, e_low: Any) -> Any:
-    """x - a * e, for e <= 1/2 and a = x where x is not large."""
+    """x - a * e, for x not negative, a = x where x is not large, and 0 < e <= 1/2; -0 for -0."""
     return fma(-a, e, x)
 
 
 @less_product.float64
 def _(x: Any, a: Any, e: Any, e_low: Any) -> Any:
     y = fma(-a, e, x)
-    low = fma(-a, e, x - y) - a * e_low
-    return x if x > 39.0 else y + low  # x - y would be NaN at infinity
+    excess = fma(a, e, y - x) + a * e_low  # taken away, not its negative added: -0 - 0 is -0
+    return x if x > 39.0 else y - excess  # y - x would be NaN at infinity
 
 
 @activation(
@@ -40,9 +40,9 @@ def gelu(x: Any) -> Any:
     p, s = gauss(a)
     r, r_low = normal_tail(a)
     e, e_low = grow(r, r_low, p)
-    tail, tail_low = multiply(c, 0.0, e, e_low)
+    tail, tail_low = multiply(c * s, 0.0, e, e_low)
     t = s * pick(x, TINY_32, TINY_64)
-    return scale_down(rounded(tail, tail_low), s) if left else less_product(x, a, e * t, e_low * t)
+    return rounded(tail, tail_low) * pick(x, TINY_32, TINY_64) if left else less_product(x, a, e * t, e_low * t)
 
 
 @gelu.derivative

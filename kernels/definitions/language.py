@@ -4,16 +4,20 @@ A definition is a pure scalar function. `lower.py` turns its text into C++ and N
 ordinary Python on ``numpy.float32`` and ``numpy.float64`` scalars, with the same bits, so that it can be read, tried and tested.
 
 The language: ``+ - * /`` and unary minus, comparisons, conditional expressions (both sides are computed: they become a select),
-single-assignment locals, tuples returned and unpacked, calls to other definitions and to the functions of this module.
+single-assignment locals, tuples returned and unpacked, calls to other definitions and to the functions of this module; on the
+integers that ``bits`` gives, also ``+``, ``&`` and shifts, to the right only of numbers that are not negative.
 ``min(a, b)`` and ``max(a, b)`` mean Python's own: ``max(a, b)`` is ``b if b > a else a``, so a NaN in ``a`` stays.
+
+A literal has the working type. In plain Python that comes about where it meets a NumPy number, in arithmetic by NumPy's rules,
+otherwise in the functions of this module and at every call and return of a definition.
 """
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -25,31 +29,61 @@ COSTS = ("move", "exp", "erf")
 # ---------------------------------------------------------------- the functions a definition may call
 
 
+def working_type(*args: Any) -> Any:
+    """The NumPy float type among `args`, which all NumPy numbers share; float64 if there are only literals."""
+    return next((type(a) for a in args if isinstance(a, np.floating)), np.float64)
+
+
 def fma(a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, rounded once."""
-    kind = type(a)
-    a, b, c = float(a), float(b), float(c)
-    if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c)):
+    kind = working_type(a, b, c)
+    a, b, c = float(kind(a)), float(kind(b)), float(kind(c))
+    (m, i), (n, j), (o, k) = _integer(a), _integer(b), _integer(c)
+    if m is None or n is None or o is None:
         return kind(a * b + c)
-    exact = Fraction(a) * Fraction(b) + Fraction(c)
-    if exact == 0:  # the sign of a zero sum follows IEEE, which Fraction does not know
-        return kind(a * b + c) if Fraction(a) * Fraction(b) == 0 else kind(0.0)
-    return _round(exact, kind)
+    unit = builtins.min(i + j, k)
+    total = (m * n << (i + j - unit)) + (o << (k - unit))
+    if total == 0:  # the sign of a zero sum follows IEEE, which integers do not know
+        return kind(0.0) if m and n else kind(a * b + c)
+    return _round(total, unit, kind)
 
 
-def _round(exact: Fraction, kind: type) -> Any:
-    """The nearest `kind` to an exact rational; ties to even, subnormals and overflow as IEEE."""
-    bits, lowest, largest = (24, -149, 127) if kind is np.float32 else (53, -1074, 1023)
-    magnitude = abs(exact)
-    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    if Fraction(2) ** exponent > magnitude:
-        exponent -= 1
-    unit = max(exponent - bits + 1, lowest)
-    scaled = magnitude / Fraction(2) ** unit
-    rounded = round(scaled)  # Python rounds half to even
-    if rounded.bit_length() + unit - 1 > largest:
-        return kind(math.copysign(math.inf, exact))
-    return kind(math.copysign(math.ldexp(rounded, unit), exact))
+def _integer(v: float) -> tuple[int | None, int]:
+    """(m, k) with v = m * 2^k; m is None if `v` is not finite."""
+    fraction, exponent = math.frexp(v)
+    return (int(fraction * 2.0**53), exponent - 53) if math.isfinite(v) else (None, 0)
+
+
+def _round(m: int, k: int, kind: Any) -> Any:
+    """The `kind` nearest to m * 2^k, which is not 0: ties to even, subnormals and overflow as IEEE has them."""
+    digits, lowest, largest = (24, -149, 127) if kind is np.float32 else (53, -1074, 1023)
+    sign, m = (-1.0, -m) if m < 0 else (1.0, m)
+    drop = builtins.max(k + m.bit_length() - digits, lowest) - k
+    if drop > 0:
+        half = 1 << (drop - 1)
+        m, k = (m + half - 1 + (m >> drop & 1)) >> drop, k + drop
+    return kind(sign * (math.ldexp(m, k) if m.bit_length() + k - 1 <= largest else math.inf))
+
+
+def min(a: Any, b: Any) -> Any:
+    """`b` if it is less than `a`, else `a`."""
+    return working_type(a, b)(b if b < a else a)
+
+
+def max(a: Any, b: Any) -> Any:
+    """`b` if it is greater than `a`, else `a`."""
+    return working_type(a, b)(b if b > a else a)
+
+
+def sqrt(x: Any) -> Any:
+    """The square root, correctly rounded; NaN below zero."""
+    return np.sqrt(x)
+
+
+def copysign(magnitude: Any, sign: Any) -> Any:
+    """`magnitude` with the sign of `sign`."""
+    kind = working_type(magnitude, sign)
+    return np.copysign(kind(magnitude), kind(sign))
 
 
 def bits(x: Any) -> Any:
@@ -70,36 +104,24 @@ def pick(like: Any, float32: Any, float64: Any) -> Any:
 
 def poly(x: Any, float32: tuple[float, ...], float64: tuple[float, ...]) -> Any:
     """A polynomial in `x` by Horner's rule with fma; coefficients in ascending powers, one set for each working type."""
-    kind = type(x)
-    coefficients = float32 if kind is np.float32 else float64
-    result = kind(coefficients[-1])
+    coefficients = float32 if type(x) is np.float32 else float64
+    result: Any = coefficients[-1]
     for c in reversed(coefficients[:-1]):
-        result = fma(result, x, kind(c))
+        result = fma(result, x, c)
     return result
-
-
-def copysign(magnitude: Any, sign: Any) -> Any:
-    """`magnitude` with the sign of `sign`."""
-    return np.copysign(magnitude, sign)
-
-
-#: What `lower.py` maps to each target's intrinsics; everything else a definition calls must be a definition.
-INTRINSICS = ("fma", "abs", "copysign", "sqrt", "min", "max", "bits", "from_bits", "pick", "poly")
-
-
-def sqrt(x: Any) -> Any:
-    """The square root, correctly rounded; NaN below zero."""
-    return np.sqrt(x)
 
 
 # ---------------------------------------------------------------- definitions
 
 
 class Primitive:
-    """A function for other definitions to call; it may have a body of its own for float64."""
+    """A scalar function in the language; it may have a body of its own for float64.
+
+    Called from Python it works in the type of its first NumPy argument, float64 if there is none, and warns of nothing.
+    """
 
     def __init__(self, body: Callable[..., Any]) -> None:
-        self._bodies = {np.float32: body, np.float64: body}
+        self._bodies: dict[Any, Callable[..., Any]] = {np.float32: body, np.float64: body}
         self.__name__, self.__doc__ = body.__name__, body.__doc__
 
     def float64(self, body: Callable[..., Any]) -> Primitive:
@@ -108,10 +130,22 @@ class Primitive:
         return self
 
     def __call__(self, *args: Any) -> Any:
-        return self._bodies[type(args[0])](*args)
+        kind = working_type(*args)
+        with np.errstate(all="ignore"):
+            result = self._bodies[kind](*map(kind, args))
+            return tuple(map(kind, result)) if isinstance(result, tuple) else kind(result)
 
 
 primitive = Primitive
+
+#: The primitives that are functions of mathematics in their own right; tests judge each of them.
+ELEMENTARY: dict[str, Primitive] = {}
+
+
+def elementary(body: Callable[..., Any]) -> Primitive:
+    """A primitive of one argument that gets a loop of its own, so that tests can judge it."""
+    ELEMENTARY[body.__name__] = Primitive(body)
+    return ELEMENTARY[body.__name__]
 
 
 @dataclass(eq=False)
@@ -121,7 +155,7 @@ class Definition:
     name: str
     doc: str
     family: str  #: "elementwise" or "rowwise"
-    params: dict[str, float]  #: defaults in declared order; None: required
+    params: dict[str, float | None]  #: defaults in declared order; None: required
     aliases: tuple[str, ...]
     cost: str
     learnable: tuple[str, ...]
@@ -139,14 +173,14 @@ class Definition:
 
     def derivative(self, body: Callable[..., Any]) -> Definition:
         """Decorator: the derivative with respect to x."""
-        self.roles["derivative"] = body
+        self.roles["derivative"] = Primitive(body)
         return self
 
     def gradient(self, parameter: str) -> Callable[[Callable[..., Any]], Definition]:
         """Decorator: the derivative with respect to a learnable parameter."""
 
         def add(body: Callable[..., Any]) -> Definition:
-            self.roles[f"gradient_{parameter}"] = body
+            self.roles[f"gradient_{parameter}"] = Primitive(body)
             return self
 
         return add
@@ -163,7 +197,7 @@ def activation(
     value_range: str,
     cost: str,
     family: str = "elementwise",
-    params: dict[str, float] | None = None,
+    params: dict[str, float | None] | None = None,
     aliases: tuple[str, ...] = (),
     learnable: tuple[str, ...] = (),
     limits: dict[float, float] | None = None,
@@ -173,10 +207,14 @@ def activation(
 ) -> Callable[[Callable[..., Any]], Definition]:
     """Register the decorated function as an activation's value. All arguments must be literals: the build reads them as text."""
 
+    if cost not in COSTS:
+        raise ValueError(f"cost={cost!r} is none of {', '.join(COSTS)}")
+
     def register(body: Callable[..., Any]) -> Definition:
         definition = Definition(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula,
-            derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source, {"value": body},
+            derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
+            {"value": Primitive(body) if family == "elementwise" else body},
         )  # fmt: skip
         DEFINITIONS[definition.name] = definition
         return definition

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .language import bits, copysign, fma, from_bits, pick, poly, primitive, sqrt
+from .language import bits, copysign, elementary, fma, from_bits, max, min, pick, poly, primitive
 
 LOG2E = 1.4426950408889634
 # ln 2 in two parts; the first has trailing zeros, so that its product with k is exact.
@@ -227,18 +227,12 @@ def exact_multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 
 
 @primitive
-def finite_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs, rounded to one number: half an ULP and a little. `a` finite, `b` neither huge nor tiny."""
+def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs, rounded to one number: half an ULP and a little. `a` finite, `b` positive, neither huge nor tiny."""
     y = 1.0 / b
     q = a * y
-    return fma(fma(-q, b, a) + fma(-q, b_low, a_low), y, q)
-
-
-@primitive
-def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """`finite_divide` for any `a`: an infinite quotient stays, though its remainder is NaN."""
-    q = finite_divide(a, a_low, b, b_low)
-    return q if abs(a) < pick(a, 1e38, 1e300) else a / b
+    # The remainder with its sign reversed: it is +0 where `a` is -0, and taking it away leaves the -0.
+    return fma(-(fma(q, b, -a) + fma(q, b_low, -a_low)), y, q)
 
 
 @primitive
@@ -277,7 +271,7 @@ def _(a: Any, a_low: Any, b: Any, b_low: Any, c: Any, c_low: Any) -> Any:
 
 @primitive
 def divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs, rounded to one number."""
+    """The quotient of two pairs, rounded to one number; for float64 `a` must be finite, `b` positive, neither huge nor tiny."""
     return a / b
 
 
@@ -325,15 +319,6 @@ def exp_fraction(r: Any) -> Any:
 
 
 @primitive
-def exp_split(x: Any, magic: Any) -> Any:
-    """(p, s): exp(x) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias."""
-    z = fma(x, LOG2E, magic)
-    k = z - magic
-    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
-    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r)), from_bits(bits(z) << pick(x, 23, 52))
-
-
-@primitive
 def exp_down_pair(x: Any) -> Any:
     """`exp_down` with p as a pair, but for the rounding of the reduced argument: exact next to 0."""
     magic = pick(x, DOWN_32, DOWN_64)
@@ -348,11 +333,17 @@ def exp_down_pair(x: Any) -> Any:
 
 @primitive
 def exp_split_low(x: Any, low: Any, magic: Any) -> Any:
-    """`exp_split` of x + low, with low the rounding error of x."""
+    """(p, s): exp(x + low) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias; low is the rounding error of x."""
     z = fma(x, LOG2E, magic)
     k = z - magic
     r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
     return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r) + low), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_split(x: Any, magic: Any) -> Any:
+    """`exp_split_low` without a low part: adding -0 changes nothing, and compilers know it."""
+    return exp_split_low(x, -0.0, magic)
 
 
 @primitive
@@ -378,20 +369,17 @@ def exp_times_low(a: Any, high: Any, low: Any) -> Any:
     """a * exp(high + low), rounded once where it is subnormal; abs(low) is at most an ULP or two of `high`."""
     c = min(max(high, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
     up = c > 0.0
-    p, s = exp_split_low(c, low if c == high else 0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
+    p, s = exp_split_low(c, low if c == high else -0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
     return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
 
 
 @primitive
 def exp_times(a: Any, x: Any) -> Any:
     """a * exp(x), rounded once where it is subnormal."""
-    c = min(max(x, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
-    up = c > 0.0
-    p, s = exp_split(c, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
-    return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
+    return exp_times_low(a, x, -0.0)
 
 
-@primitive
+@elementary
 def exp(x: Any) -> Any:
     """e^x: 0 at -inf, subnormal results rounded once, inf beyond 88.73 (float32), 709.79 (float64)."""
     c = min(max(x, pick(x, -131.0, -1060.0)), pick(x, 89.0, 710.0))
@@ -416,7 +404,7 @@ def expm1_down(x: Any) -> Any:
     return fma(p, s, s - 1.0)
 
 
-@primitive
+@elementary
 def expm1(x: Any) -> Any:
     """e^x - 1: -1 at -inf, keeps -0 and every digit next to 0, inf beyond 88.73 (float32), 709.79 (float64)."""
     c = min(max(x, pick(x, -18.0, -40.0)), pick(x, 89.0, 710.0))
@@ -452,12 +440,12 @@ def _(p: Any, s: Any) -> Any:
     return h + fma(h, rest, y * tail)
 
 
-@primitive
+@elementary
 def log1p(x: Any) -> Any:
     """log(1 + x): keeps -0 and every digit next to 0, -inf at -1, NaN below, inf at inf."""
     u, u_low = exact_sum(1.0, x)
     # u = 2^k * m with m in [sqrt(1/2), sqrt(2))
-    i = bits(u) + pick(x, 0x4afb0d, 0x95f619980c433)
+    i = bits(u) + pick(x, 0x4AFB0D, 0x95F619980C433)
     k = from_bits((i >> pick(x, 23, 52)) + bits(pick(x, MAGIC_32, MAGIC_64))) - pick(x, POWER_32, POWER_64)
     m = from_bits((i & pick(x, 0x7FFFFF, 0xFFFFFFFFFFFFF)) + pick(x, 0x3F3504F3, 0x3FE6A09E667F3BCD))
     f = m - 1.0
@@ -467,14 +455,16 @@ def log1p(x: Any) -> Any:
     series = half - s * (half + z * poly(z, LOG_32, LOG_64))
     low = u_low / u
     result = fma(k, pick(x, LN2_HIGH_32, LN2_HIGH_64), f - (series - fma(k, pick(x, LN2_LOW_32, LN2_LOW_64), low)))
-    finite = result if x > -1.0 else ((x * 0.0 - 1.0) / 0.0 if x >= -1.0 else (x - x) / (x - x))
-    return finite if abs(x) < pick(x, 3.4028235e38, 1.7976931348623157e308) else (x if x > 0.0 else (x - x))
+    edge = -1.0 / (1.0 + x) if x >= -1.0 else (x - x) / (x - x)  # -inf at -1, NaN below
+    inner = result if x > -1.0 else edge
+    finite = inner if abs(x) > pick(x, 1e-9, 1e-17) else x  # keeps -0
+    return finite if x <= pick(x, 3.4028234663852886e38, 1.7976931348623157e308) else x
 
 
 # ---------------------------------------------------------------- sigmoids
 
 
-@primitive
+@elementary
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent: odd, -1 at -inf, 1 at inf, keeps -0."""
     e, e_low = expm1_pair(-2.0 * abs(x))
@@ -518,7 +508,7 @@ def tail_variable(a: Any, step: Any) -> Any:
 @primitive
 def slope_tail(a: Any) -> Any:
     """The pair normal_tail(a) - a / sqrt(2 pi): the derivative of gelu at -a over exp(-a^2 / 2), with its relative accuracy at the root."""
-    t, t_low = tail_variable(a, SLOPE_STEP_32)
+    t, _ = tail_variable(a, SLOPE_STEP_32)
     v = fma(2.0, t, -1.0)
     q = poly(v, SLOPE_REST_32, SLOPE_REST_32)
     p = fma(q, v, SLOPE_MIDDLE_32)
@@ -545,7 +535,7 @@ def gauss(a: Any) -> Any:
     return exp_down_low(-0.5 * square, -0.5 * fma(a, a, -square))
 
 
-@primitive
+@elementary
 def erfc(x: Any) -> Any:
     """Complementary error function: 2 at -inf, 0 at inf, relative accuracy down to subnormal results."""
     a = min(abs(x), pick(x, 10.5, 28.0))
@@ -557,7 +547,7 @@ def erfc(x: Any) -> Any:
     return 2.0 - right if x < 0.0 else right
 
 
-@primitive
+@elementary
 def erf(x: Any) -> Any:
     """Error function: odd, -1 at -inf, 1 at inf, keeps -0."""
     z = x * x

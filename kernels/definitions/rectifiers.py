@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, primitive
+from .language import activation, min, primitive
 from .primitives import exp_times, expm1_down
 
 
@@ -89,7 +89,7 @@ def _(x: Any, alpha: Any) -> Any:
 )
 def elu(x: Any, alpha: Any) -> Any:
     """Exponential linear unit."""
-    return x if x > 0.0 else alpha * expm1_down(min(x, 0.0))
+    return x if x >= 0.0 else alpha * expm1_down(min(x, 0.0))
 
 
 @elu.derivative

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from math import fsum, inf
 from typing import Any
 
-from .language import activation, fma, pick, primitive
+from .language import activation, fma, max, pick, primitive
 from .primitives import TINY_32, TINY_64, exact_sum, exp_down_low
 
 
@@ -26,6 +28,8 @@ def softmax_term(x: Any, largest: Any) -> Any:
     source="Bridle (1990)",
 )
 def softmax(x: Any) -> Any:
-    """Normalised exponentials of each row."""
-    row = [type(x)(v) for v in x]
-    return row
+    """Normalised exponentials of each row; here of one, a sequence of NumPy floats."""
+    largest = reduce(max, x, -inf)  # passes over NaN, whose own term then makes the sum one
+    terms = [softmax_term(v, largest) for v in x]
+    total = fsum(terms)
+    return [term / total for term in terms]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, pick, primitive
+from .language import activation, fma, max, min, pick, primitive
 from .primitives import (
     HUGE_32,
     HUGE_64,
@@ -22,7 +22,6 @@ from .primitives import (
     exp_down,
     exp_down_low,
     exp_down_pair,
-    finite_divide,
     grow,
     multiply,
     multiply_add,
@@ -53,9 +52,9 @@ def exp_pair(p: Any, s: Any) -> Any:
 
 @primitive
 def logistic(x: Any, low: Any) -> Any:
-    """1 / (1 + exp(-(x + low))), with low the rounding error of x."""
+    """1 / (1 + exp(-x)), with low what is to be added to -abs(x)."""
     left = x < 0.0
-    p, s = exp_down_low(max(-abs(x), pick(x, GONE_32, GONE_64)), low if left else -low)
+    p, s = exp_down_low(max(-abs(x), pick(x, GONE_32, GONE_64)), low)
     e, e_low = exp_pair(p, s)
     d, d_low = add(1.0, 0.0, e, e_low)
     m = 1.0 + p
@@ -85,13 +84,7 @@ def bell(x: Any) -> Any:
 )
 def sigmoid(x: Any) -> Any:
     """Logistic sigmoid."""
-    left = x < 0.0
-    p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
-    e, e_low = exp_pair(p, s)
-    d, d_low = add(1.0, 0.0, e, e_low)
-    m = 1.0 + p
-    q = divide(m if left else 1.0, (p - (m - 1.0)) if left else 0.0, d, d_low)
-    return scale_down(q, s if left else pick(x, HUGE_32, HUGE_64))
+    return logistic(x, -0.0)
 
 
 @sigmoid.derivative
@@ -182,8 +175,20 @@ def _(e: Any, e_low: Any) -> Any:
     hh, hh_low = multiply(h, h_low, h, h_low)
     b, b_low = multiply(4.0 * e, 4.0 * e_low, hh, hh_low)
     n, n_low = add(kk, kk_low, b, b_low)
-    q = finite_divide(n, n_low, d, d_low)
+    q = exact_divide(n, n_low, d, d_low)
     return q, (fma(-q, d, n) + fma(-q, d_low, n_low)) / d
+
+
+@primitive
+def divide_large(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """`divide` for any `a`, infinity too; `b` is 1 where `a` is large."""
+    return a / b
+
+
+@divide_large.float64
+def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    q = exact_divide(a, a_low, b, b_low)
+    return q if a < 1e300 else a
 
 
 @activation(
@@ -204,7 +209,7 @@ def silu(x: Any) -> Any:
     e, e_low = exp_pair(p, s)
     d, d_low = add(1.0, 0.0, e, e_low)
     n = fma(p, c, c)
-    q = divide(n if left else c, fma(p, c, c - n) if left else 0.0, d, d_low)
+    q = divide_large(n if left else c, fma(p, c, c - n) if left else 0.0, d, d_low)
     return (q * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
 
 
@@ -222,5 +227,5 @@ def _(x: Any) -> Any:
     h = 1.0 + e
     h_low = (e - (h - 1.0)) + e_low
     d = h * h
-    q = finite_divide(n, n_low, d, fma(h, h, -d) + (h + h) * h_low)
+    q = exact_divide(n, n_low, d, fma(h, h, -d) + (h + h) * h_low)
     return scale_down(q, s) if x < 0.0 else 1.0 - q * t

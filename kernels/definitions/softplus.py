@@ -5,16 +5,31 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, pick, primitive
-from .primitives import TINY_32, TINY_64, add, exact_grow, exp_down, exp_down_low, finite_divide, log1p_unit, multiply, multiply_add, scale_down
+from .language import activation, fma, max, min, pick, primitive
+from .primitives import (
+    TINY_32,
+    TINY_64,
+    add,
+    exact_divide,
+    exact_grow,
+    exp_down,
+    exp_down_low,
+    log1p_unit,
+    multiply,
+    multiply_add,
+    scale_down,
+)
 from .sigmoids import GONE_32, GONE_64, exp_pair, logistic
+
+# exp(-FAR) has vanished against the smallest subnormal, even divided by 1e-12 (float64: 1e-130); `exp_down` reaches as far.
+FAR_32, FAR_64 = 131.0, 1060.0
 
 
 @primitive
 def product_low(a: Any, b: Any, product: Any) -> Any:
-    """The rounding error of a * b, 0 where the product is infinite or NaN."""
-    low = fma(a, b, -product)
-    return low if abs(product) < pick(a, 1e38, 1e300) else 0.0
+    """The rounding error of -abs(a * b), to go into an exponential; 0 where that has vanished and the error may be large or NaN."""
+    low = fma(-abs(a), abs(b), abs(product))
+    return low if abs(product) < pick(a, FAR_32, FAR_64) else 0.0
 
 
 @activation(
@@ -28,11 +43,14 @@ def product_low(a: Any, b: Any, product: Any) -> Any:
     source="Dugas et al. (2001)",
 )
 def softplus(x: Any, beta: Any) -> Any:
-    """Smooth approximation of relu."""
+    """Smooth approximation of relu.
+
+    For a negative `beta` it is that of min(x, 0). At beta = 0 it is infinite with the sign of `beta`, and NaN for infinite x. Its
+    lower tail is right for abs(beta) of 1e-12 (float64: 1e-130) and more.
+    """
     z = beta * x
-    low = product_low(beta, x, z)
     left = z < 0.0
-    p, s = exp_down_low(max(-abs(z), pick(x, -131.0, -1060.0)), low if left else -low)
+    p, s = exp_down_low(max(-abs(z), pick(x, -FAR_32, -FAR_64)), product_low(beta, x, z))
     ratio = log1p_unit(p, s)
     small = fma(p, ratio, ratio) / beta
     scaled = (small * s) * pick(x, TINY_32, TINY_64)
@@ -74,7 +92,7 @@ def mish(x: Any) -> Any:
     w2 = w + w if left else w
     n = fma(w, u, w2)  # w g
     n_low = fma(w, u, w2 - n) + fma(w, u_low, w_low * g)
-    q = finite_divide(n, n_low, d, d_low)
+    q = exact_divide(n, n_low, d, d_low)
     scaled = (q * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
     return x if x > pick(x, 20.0, 45.0) else scaled  # where tanh(softplus) is 1; infinity needs it
 
@@ -86,7 +104,7 @@ def _(x: Any) -> Any:
     e, e_low = exp_pair(p, s)
     n, n_low, d, d_low = mish_slope(a, e, e_low)
     f, f_low = exact_grow(n, n_low, p)
-    left = scale_down(finite_divide(f, f_low, d, d_low), s)
+    left = scale_down(exact_divide(f, f_low, d, d_low), s)
     return left if x < 0.0 else 1.0 - left * e
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types  # noqa: F401
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 FLOAT = types.float32  # what is computed with
@@ -18,6 +19,8 @@ KIND = "float32"  # how elements are stored: float16, bfloat16 (both as uint16),
 
 REAL, WHOLE, WORD = (np.float32, np.int32, types.int32) if FLOAT == types.float32 else (np.float64, np.int64, types.int64)
 STORED = {"float32": types.float32, "float64": types.float64}.get(KIND, types.uint16)
+
+F16C = "+f16c" in cpu_target.target_context.codegen().magic_tuple()[2]  # the processor converts float16 itself
 
 F32, F64, I8, I16, I32 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(16), ir.IntType(32)
 LANES = 32  # of the packs that reductions run on; fixed, so that sums do not depend on the machine
@@ -130,6 +133,8 @@ def float32_from_bfloat16(builder, h):
 
 
 def float32_from_float16(builder, h):
+    if F16C:
+        return builder.fpext(builder.bitcast(h, ir.HalfType()), F32)
     h = builder.zext(h, I32)
     sign = builder.shl(builder.and_(h, i32(0x8000)), i32(16))
     rest = builder.and_(h, i32(0x7FFF))
@@ -152,6 +157,8 @@ def bfloat16_from_float32(builder, x):
 
 
 def float16_from_float32(builder, x):
+    if F16C:
+        return builder.bitcast(builder.fptrunc(x, ir.HalfType()), I16)
     u = builder.bitcast(x, I32)
     sign = builder.and_(u, i32(-0x80000000))
     u = builder.xor(u, sign)

@@ -44,16 +44,17 @@ def _opening(program: Program, names: list[str], kind: str, wide: bool) -> str:
 def elementwise(program: Program, operation: Operation, kind: str, wide: bool, parallel: bool, arrays: Sequence[bool]) -> str:
     """The module of one operation; `arrays` says for each parameter whether it is an array or a number.
 
-    ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers in the working type, and as outputs after the
-    first the addresses of arrays in the working type.
+    ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers as float64, and as outputs after the first the
+    addresses of arrays in the working type.
     """
     type_ = working(kind, wide)
     params = [f"p{i}" for i in range(len(arrays))]
     addresses = [f"x{i}" for i in range(operation.arrays)] + [p for p, array in zip(params, arrays, strict=True) if array]
     inputs = [f"x{i}" for i in range(operation.arrays)] + params
     outputs = [f"y{i}" for i in range(operation.outputs)]
-    call = f"def_{operation.function}({', '.join(f'load({a}_, i)' if a in addresses else a for a in inputs)})"
+    call = f"def_{operation.function}({', '.join(f'load({a}_, i)' if a in addresses else f'{a}_' for a in inputs)})"
     pointers = [f"{a}_ = stored({a})" for a in [*addresses, "y0"]] + [f"{a}_ = working({a})" for a in outputs[1:]]
+    pointers += [f"{p}_ = REAL({p})" for p in params if p not in addresses]
     if operation.outputs == 1:
         body = ["for i in range(begin, end):", f"    store(y0_, i, {call})"]
     else:  # y0 may be an input and waits on the stack until everything is read
@@ -67,7 +68,7 @@ def elementwise(program: Program, operation: Operation, kind: str, wide: bool, p
             "        store(y0_, i, block[i - first])",
         ]
     names = ", ".join([*inputs, *outputs])
-    kinds = ", ".join("types.intp" if a in addresses else "FLOAT" for a in inputs) + ", types.intp" * len(outputs)
+    kinds = ", ".join("types.intp" if a in addresses else "types.float64" for a in inputs) + ", types.intp" * len(outputs)
     lines = [
         f"CHUNK = {CHUNK}",
         "",
@@ -118,7 +119,7 @@ def rowwise(program: Program, direction: str, kind: str, wide: bool, parallel: b
 
 def plan(outer: int, n: int, inner: int) -> tuple[str, int, int]:
     """Row-wise: the layout, the number of tiles and the elements of a tile, for an array [outer][n][inner]."""
-    if inner == 1 and n >= 32:
+    if inner == 1 and n >= 64:
         return "rows", outer, (n + 31) // 32 * 32
     if inner >= WIDTH:
         return "neighbours", outer * -(-inner // WIDTH), n * WIDTH

@@ -29,11 +29,22 @@ MASKED = False
 
 WIDTH = 64  # rows in a tile
 STRETCH = 16  # packs, or rows of a tile, summed in the working type
+HALF = LANES // 2
 SIZE = FLOAT.bitwidth // 8
 FROM_OUTPUT = DIRECTION == "backward_from_output"
 GRADIENT = DIRECTION != "value"
 #: What stands at masked places: no weight in the sums.
 GONE = REAL(0.0) if FROM_OUTPUT else REAL(-inf)
+
+
+@scalar
+def sum_of(lanes):
+    """Their sum, pairs first: a chain of additions would take longer than a short row."""
+    total = 0.0
+    for i in range(HALF // 2):
+        low = np.float64(lanes[i]) + np.float64(lanes[i + HALF])
+        total += low + (np.float64(lanes[i + HALF // 2]) + np.float64(lanes[i + HALF + HALF // 2]))
+    return total
 
 
 @scalar
@@ -44,8 +55,10 @@ def exponentials(a, n):
         lanes[i] = REAL(-inf)
     for i in range(0, n, LANES):
         max_pack(lanes, 0, a, i)
+    for i in range(HALF):
+        lanes[i] = pymax(lanes[i], lanes[i + HALF])
     largest = lanes[0]
-    for i in range(1, LANES):
+    for i in range(1, HALF):
         largest = pymax(largest, lanes[i])
     total = 0.0
     for begin in range(0, n, STRETCH * LANES):
@@ -56,8 +69,7 @@ def exponentials(a, n):
             lanes[i] = REAL(0.0)
         for i in range(begin, end, LANES):
             add_pack(lanes, 0, a, i)
-        for i in range(LANES):
-            total += np.float64(lanes[i])
+        total += sum_of(lanes)
     return REAL(1.0 / total)
 
 
@@ -71,8 +83,7 @@ def dot(a, b, n):
             lanes[i] = REAL(0.0)
         for i in range(begin, min(n, begin + STRETCH * LANES), LANES):
             add_product_pack(lanes, 0, a, b, i)
-        for i in range(LANES):
-            total += np.float64(lanes[i])
+        total += sum_of(lanes)
     return REAL(total)
 
 

@@ -1,0 +1,22 @@
+"""Activation functions and their gradients on any array, at the speed of the memory, to the last bit of accuracy.
+
+>>> import numpy as np, fastact
+>>> fastact.relu(np.array([-1.0, 0.5]))
+array([0. , 0.5])
+
+Functions are listed by ``fastact.activations()``; each has ``derivative`` and ``backward``.
+"""
+
+from ._source_tree import check as _check
+
+_check()
+
+from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
+from .dispatch import backends, use_accuracy, use_backend
+
+__version__ = "0.1.0"
+globals().update(ACTIVATIONS)
+globals().update(ALIASES)
+#: The docstring examples of the activations, which are instances, for doctest.
+__test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
+__all__ = sorted(["ACTIVATIONS", "Activation", "RowwiseActivation", "backends", "count_calls", "explain", "use_accuracy", "use_backend", *ACTIVATIONS, *ALIASES])

@@ -1,0 +1,339 @@
+"""The callables that users hold: `Activation` for elementwise functions, `RowwiseActivation` for functions of whole rows.
+
+An `Activation` is its own value; ``derivative`` and ``backward`` hang on it. Each is a compiled `Entry` that serves plain arrays
+itself and hands everything else to `_general`, here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from typing import Any
+
+import numpy as np
+
+from . import arrays, dispatch, docstrings, registry
+from .arrays import common
+from .kernels.cpu import compiled
+from .kernels.definitions import DEFINITIONS, Definition
+from .thresholds import CROSSOVER
+
+#: What is passed in, in order, for each direction.
+INPUTS = {"value": ("x",), "derivative": ("x",), "backward": ("grad", "x"), "backward_from_output": ("grad", "y")}
+OPTIONS: dict[str, Any] = {"out": None, "backend": None, "accuracy": None, "axis": None}
+ROW_OPTIONS: dict[str, Any] = {"where": None, "all_masked": "zero", "out": None, "backend": None, "accuracy": None}
+
+
+def _see_bfloat16(dtype: Any) -> None:
+    if dtype.name == "bfloat16":
+        compiled.set_bfloat16(dtype)
+
+
+class _Direction(compiled.Entry):
+    """An activation in one direction."""
+
+    def __init__(self, definition: Definition, direction: str) -> None:
+        super().__init__(f"{definition.name}_{direction}", self._general, tuple(definition.params.values()))
+        self.definition, self.direction = definition, direction
+        # Above this the choice of backend is made in Python.
+        self.limit = min(CROSSOVER[definition.cost].values()) - 1
+        suffix = "" if direction == "value" else f".{direction}"
+        self.__name__ = f"{definition.name}{suffix}"
+        self.__qualname__ = self.__name__
+        self.__module__ = "fastact"
+        self.__signature__ = self._signature()
+
+    def _signature(self) -> inspect.Signature:
+        P = inspect.Parameter
+        empty = P.empty
+        found = [P(name, P.POSITIONAL_OR_KEYWORD) for name in INPUTS[self.direction]]
+        found += [P(n, P.POSITIONAL_OR_KEYWORD, default=empty if d is None else d) for n, d in self.definition.params.items()]
+        options = {k: v for k, v in OPTIONS.items() if k != "axis" or self.definition.params}
+        return inspect.Signature([*found, *(P(name, P.KEYWORD_ONLY, default=default) for name, default in options.items())])
+
+    def __repr__(self) -> str:
+        return f"<fastact.{self.__name__}>"
+
+    def __reduce__(self) -> Any:
+        return _find, (self.definition.name, self.direction)
+
+    def __copy__(self) -> _Direction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> _Direction:
+        return self
+
+    def _general(self, *args: Any, **kwargs: Any) -> Any:
+        """Any call: checked, dispatched, run."""
+        definition, names = self.definition, INPUTS[self.direction]
+        bound = common.bind(self.__name__, names, definition.params, OPTIONS, args, kwargs)
+        learnable = definition.learnable if self.direction == "backward" else ()
+        outs = common.outputs(definition, bound["out"], 1 + len(learnable))
+        named = {n: bound[n] for n in (*names, *definition.params)} | {f"out[{i}]": o for i, o in enumerate(outs)}
+        module = arrays.of(named)
+        given = bound["x"]
+        x = common.floating(module.asarray(given), definition, "x")
+        _see_bfloat16(x.dtype)
+        inputs = [x]
+        if self.direction == "backward":
+            grad = module.asarray(bound["grad"])
+            if module.asarray(given).dtype != x.dtype:  # x was of integers
+                grad = common.floating(grad, definition, "grad")
+            common.check_same(definition, x, grad, "grad")
+            inputs = [grad, x]
+        params = [common.parameter(definition, n, bound[n], x, bound["axis"], module.asarray) for n in definition.params]
+        for i, out in enumerate(outs):
+            if out is not None:
+                shape = x.shape if i == 0 else _shape(bound[learnable[i - 1]])
+                common.check_out(definition, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
+        choice = dispatch.decide(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"])
+        wide = dispatch.named_accuracy(bound["accuracy"]) == "precise"
+        plain = [None if o is None else module.asarray(o) for o in outs]
+        backend = registry.get(choice.backend)
+        count_call(choice.backend)
+        results = module.run_elementwise(backend, definition, self.direction, inputs, params, plain, wide)
+        if learnable:  # a gradient has its parameter's own shape, also where `axis` moved it
+            results[1:] = [r.reshape(_shape(bound[p])) for r, p in zip(results[1:], learnable, strict=True)]
+        returned = [module.finish(r, given) if o is None else o for r, o in zip(results, outs, strict=True)]
+        return tuple(returned) if learnable else returned[0]
+
+
+def _shape(parameter: Any) -> tuple[int, ...]:
+    return () if isinstance(parameter, numbers.Number) else tuple(np.shape(parameter))
+
+
+class Activation(_Direction):
+    """An elementwise activation function.
+
+    Calling it gives its value; `derivative` and `backward` give its derivative and the chain rule's product.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        super().__init__(definition, "value")
+        #: The names of the parameters whose gradients `backward` returns.
+        self.learnable = definition.learnable
+        self.derivative = _Direction(definition, "derivative")
+        self.backward = _Direction(definition, "backward")
+        self.__doc__ = docstrings.elementwise(definition)
+        self.derivative.__doc__ = docstrings.derivative(definition)
+        self.backward.__doc__ = docstrings.backward(definition)
+
+
+class RowwiseActivation:
+    """An activation function of whole rows."""
+
+    learnable: tuple[str, ...] = ()
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.__name__ = self.__qualname__ = definition.name
+        self.__module__ = "fastact"
+        self.__doc__ = docstrings.rowwise(definition)
+        P = inspect.Parameter
+        options = [P(n, P.KEYWORD_ONLY, default=d) for n, d in ROW_OPTIONS.items()]
+        self.__signature__ = inspect.Signature([P("x", P.POSITIONAL_OR_KEYWORD), P("axis", P.POSITIONAL_OR_KEYWORD, default=-1), *options])
+
+    def __repr__(self) -> str:
+        return f"<fastact.{self.__name__}>"
+
+    def __reduce__(self) -> Any:
+        return _find, (self.definition.name, "value")
+
+    def __copy__(self) -> RowwiseActivation:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> RowwiseActivation:
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run("value", args, kwargs)
+
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """Gradient with respect to x from ``(grad, x, axis=-1, *, where, all_masked, out, backend, accuracy)``; computes the output anew."""
+        return self._run("backward", args, kwargs)
+
+    def backward_from_output(self, *args: Any, **kwargs: Any) -> Any:
+        """Gradient with respect to x from ``(grad, y, axis=-1, *, out, backend, accuracy)``, with y the output. The fast form."""
+        return self._run("backward_from_output", args, kwargs)
+
+    def _run(self, direction: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        definition, names = self.definition, INPUTS[direction]
+        label = self.__name__ if direction == "value" else f"{self.__name__}.{direction}"
+        options = {k: v for k, v in ROW_OPTIONS.items() if direction != "backward_from_output" or k not in ("where", "all_masked")}
+        bound = {"where": None, "all_masked": "zero"} | common.bind(label, names, {"axis": -1}, options, args, kwargs)
+        if bound["all_masked"] not in ("zero", "nan"):
+            raise ValueError(f"{label}: all_masked must be 'zero' or 'nan', not {bound['all_masked']!r}")
+        module = arrays.of({n: bound[n] for n in (*names, "where", "out")})
+        given = bound[names[-1]]
+        x = common.floating(module.asarray(given), definition, names[-1])
+        _see_bfloat16(x.dtype)
+        grad = None
+        if direction != "value":
+            grad = module.asarray(bound["grad"])
+            if module.asarray(given).dtype != x.dtype:
+                grad = common.floating(grad, definition, "grad")
+            common.check_same(definition, x, grad, "grad")
+        axis = _axis(label, bound["axis"], x.ndim)
+        where = _where(label, bound["where"], x, module)
+        out = bound["out"]
+        if out is not None:
+            common.check_out(definition, out, x.shape, x.dtype, module.owns)
+        kind = common.kind_of(x.dtype)
+        choice = dispatch.decide(module.NAME, kind, int(x.size), definition.cost, bound["backend"])
+        wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or kind == "float64"
+        backend = registry.get(choice.backend)
+        count_call(choice.backend)
+        plain = None if out is None else module.asarray(out)
+        shape = x.shape
+        if x.ndim == 0:  # a row of one
+            x, grad, where, plain = (None if a is None else a.reshape(1) for a in (x, grad, where, plain))
+        masked_nan = bound["all_masked"] == "nan"
+        result = module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, plain, wide)
+        return module.finish(result.reshape(shape), given) if out is None else out
+
+
+def _axis(label: str, axis: Any, ndim: int) -> int:
+    try:
+        position = int(axis.__index__())
+    except AttributeError:
+        raise TypeError(f"{label}: axis must be an integer, not {axis!r}") from None
+    if not -max(ndim, 1) <= position < max(ndim, 1):
+        raise ValueError(f"{label}: axis {position} is out of range for an array of {ndim} dimensions")
+    return position
+
+
+def _where(label: str, where: Any, x: Any, module: Any) -> Any:
+    if where is None:
+        return None
+    where = module.asarray(where)
+    if where.dtype != np.bool_:
+        raise TypeError(f"{label}: where must be an array of bool, not {where.dtype}")
+    try:
+        fits = np.broadcast_shapes(where.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{label}: where has shape {where.shape}, which does not broadcast to x's shape {x.shape}")
+    return where
+
+
+def _find(name: str, direction: str) -> Any:
+    """What pickle looks up."""
+    found = ACTIVATIONS[name]
+    return found if direction == "value" else getattr(found, direction)
+
+
+# ---------------------------------------------------------------- who served what
+
+_calls: dict[str, int] | None = None
+
+
+def count_call(backend: str) -> None:
+    """Note that a backend serves a call, if anybody counts."""
+    if _calls is not None:
+        _calls[backend] = _calls.get(backend, 0) + 1
+
+
+class count_calls:
+    """Count, inside a ``with`` block, which backend serves how many calls. For reports: it switches the fast path off.
+
+    Examples
+    --------
+    >>> import numpy as np, fastact
+    >>> with fastact.count_calls() as calls:
+    ...     y = fastact.relu(np.zeros(3))
+    >>> calls
+    {'cython': 1}
+    """
+
+    def __enter__(self) -> dict[str, int]:
+        global _calls
+        compiled.add_override(1)
+        self._before, _calls = _calls, {}
+        return _calls
+
+    def __exit__(self, *exc: object) -> None:
+        global _calls
+        compiled.add_override(-1)
+        _calls = self._before
+
+
+# ---------------------------------------------------------------- explanations
+
+
+class Explanation:
+    """Which backend would serve a call, and why; prints as a sentence.
+
+    Attributes
+    ----------
+    backend, reason : str
+    kind : str
+        The dtype's name.
+    size, threads : int
+    instruction_set : str or None
+        For the cython backend.
+    """
+
+    def __init__(self, function: str, arrays_kind: str, kind: str, size: int, accuracy: str, choice: dispatch.Choice) -> None:
+        self.function, self.arrays, self.kind, self.size, self.accuracy = function, arrays_kind, kind, size, accuracy
+        self.backend, self.reason = choice.backend, choice.reason
+        self.instruction_set = compiled.ISA if choice.backend == "cython" else None
+        details = registry.get(choice.backend).details()
+        self.threads = int(str(details.get("threads", 1)))
+
+    def __repr__(self) -> str:
+        how = f", {self.instruction_set}" if self.instruction_set else ""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return (
+            f"{self.function} on {self.size} elements of {self.kind} ({self.arrays}, accuracy {self.accuracy!r}): "
+            f"backend {self.backend!r} ({threads}{how}), because {self.reason}"
+        )
+
+
+def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None = None) -> Explanation:
+    """Say which backend ``fn(x)`` would use, and why.
+
+    Parameters
+    ----------
+    fn : Activation, or one of its directions
+        For example ``fastact.gelu`` or ``fastact.gelu.backward``.
+    x : array_like
+        The array it would be called with.
+    backend, accuracy : str, optional
+        As in the call.
+
+    Returns
+    -------
+    Explanation
+        With attributes ``backend``, ``reason``, ``threads`` and more; prints as a sentence.
+
+    Raises
+    ------
+    TypeError
+        If `fn` is not one of fastact's functions, or x is not an array of real numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, fastact
+    >>> fastact.explain(fastact.gelu, np.zeros(8, np.float32)).backend
+    'cython'
+    """
+    definition = getattr(fn, "definition", None) or getattr(getattr(fn, "__self__", None), "definition", None)
+    if definition is None:
+        raise TypeError(f"fn must be one of fastact's functions, not {fn!r}")
+    module = arrays.of({"x": x})
+    x = common.floating(module.asarray(x), definition, "x")
+    kind = common.kind_of(x.dtype)
+    choice = dispatch.decide(module.NAME, kind, int(x.size), definition.cost, backend)
+    label = getattr(fn, "__name__", definition.name)
+    return Explanation(label, module.NAME, kind, int(x.size), dispatch.named_accuracy(accuracy), choice)
+
+
+def _build() -> dict[str, Any]:
+    return {name: (Activation if d.family == "elementwise" else RowwiseActivation)(d) for name, d in DEFINITIONS.items()}
+
+
+#: Every activation by its name, in the order of definition.
+ACTIVATIONS: dict[str, Any] = _build()
+#: Every other name, by spelling -> function.
+ALIASES: dict[str, Any] = {alias: ACTIVATIONS[name] for name, d in DEFINITIONS.items() for alias in d.aliases}

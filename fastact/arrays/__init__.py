@@ -1,0 +1,34 @@
+"""One module for each kind of array: how its arrays are checked, laid out for the kernels, and returned.
+
+A module here has ``NAME``, ``owns(value)``, ``asarray(value)``, ``finish(result, given)``, ``run_elementwise`` and ``run_rowwise``.
+A library is consulted only if the program has imported it already.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+#: Kinds of array by the package whose arrays they are; NumPy also takes scalars, lists and whatever converts to its arrays.
+KINDS = ("cupy", "numpy")
+
+
+def of(values: Mapping[str, Any]) -> Any:
+    """The array module that serves `values`, named arguments of a call.
+
+    Raises
+    ------
+    TypeError
+        If they are arrays of different kinds.
+    """
+    found: dict[str, str] = {}
+    for argument, value in values.items():
+        for kind in KINDS:
+            if kind in sys.modules and importlib.import_module(f".{kind}", __name__).owns(value):
+                found[argument] = kind
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"{argument} is a {kind} array" for argument, kind in found.items())
+        raise TypeError(f"arrays of different kinds: {listed}; convert them to one kind first")
+    return importlib.import_module(f".{next(iter(found.values()), 'numpy')}", __name__)

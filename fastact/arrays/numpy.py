@@ -1,0 +1,176 @@
+"""The front-end for NumPy arrays, and for all that NumPy makes arrays of.
+
+Kernels take one-dimensional contiguous native arrays. Arrays that lie alike in memory, in whatever order, are handed over as
+they are; everything else goes block by block through NumPy's own buffered iterator, without a copy of full size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.definitions import Definition
+from .common import kind_of
+
+NAME = "numpy"
+#: Elements of a buffered block: small enough for the second-level cache, large enough to hide the call.
+BLOCK = 1 << 15
+#: Elements of a piece of `backward` whose parameter gradients are summed at a time.
+PIECE = 1 << 18
+
+Array = np.ndarray[Any, Any]
+Kernel = Callable[[list[Any], list[Any], list[Any]], None]
+
+
+def owns(value: Any) -> bool:
+    """Whether `value` is a NumPy array."""
+    return isinstance(value, np.ndarray)
+
+
+def asarray(value: Any) -> Array:
+    """`value` as a plain array, a view where it is one."""
+    return np.asarray(value)
+
+
+def empty(x: Array) -> Array:
+    """A result for x: its shape, memory order and dtype, in native byte order."""
+    return np.empty_like(x, dtype=x.dtype.newbyteorder("="), subok=False)
+
+
+def finish(result: Array, given: Any) -> Any:
+    """The result as NumPy's own functions return it: a scalar for 0-d, the class of `given` where it is one of its own."""
+    if not isinstance(given, np.ndarray) and hasattr(given, "__array_wrap__") and not isinstance(given, np.generic):
+        return given.__array_wrap__(result)
+    if isinstance(given, np.ndarray) and type(given) is not np.ndarray:
+        return given.__array_wrap__(result, None, False)
+    return result[()] if result.ndim == 0 else result
+
+
+def run_elementwise(
+    backend: Any, definition: Definition, direction: str, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array | None], wide: bool
+) -> list[Any]:
+    """Run an elementwise activation; see `fastact.arrays.cupy.run_elementwise`, whose arguments are the same."""
+    x = inputs[-1]
+    kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
+    result = empty(x) if outs[0] is None else outs[0]
+    inputs = [_apart(a, result) for a in inputs]
+    params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
+    if len(outs) == 1:
+        _run(kernel, inputs, params, [result])
+        return [result]
+    working = np.float64 if wide or kind_of(x.dtype) == "float64" else np.float32
+    totals = _sum_gradients(kernel, inputs, params, result, definition, working)
+    found: list[Any] = [result]
+    for p, total, out in zip(definition.learnable, totals, outs[1:], strict=True):
+        given = params[list(definition.params).index(p)]
+        gradient = total.reshape(np.shape(given)).astype(x.dtype.newbyteorder("="))
+        if out is not None:
+            out[...] = gradient
+        found.append(gradient if out is None else out)
+    return found
+
+
+def _sum_gradients(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], dx: Array, definition: Definition, working: Any) -> list[Array]:
+    """Run a learnable activation's backward piece by piece along the first axis, summing the parameters' gradients in float64.
+
+    The pieces depend on the shape alone, so the sums have the same bits for any number of threads.
+    """
+    shape = dx.shape or (1,)
+    inputs, dx = [a.reshape(shape) for a in inputs], dx.reshape(shape)
+    params = [np.broadcast_to(p, shape) if isinstance(p, np.ndarray) else p for p in params]
+    axes, totals = [], []
+    for name in definition.learnable:
+        given = params[list(definition.params).index(name)]
+        # Axes along which the parameter does not change, by its strides: those are summed over.
+        same = tuple(i for i in range(len(shape)) if not isinstance(given, np.ndarray) or given.strides[i] == 0 or shape[i] == 1)
+        axes.append(same)
+        totals.append(np.zeros([1 if i in same else extent for i, extent in enumerate(shape)]))
+    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
+    with np.errstate(all="ignore"):
+        for begin in range(0, shape[0], rows):
+            piece = slice(begin, begin + rows)
+            part = [p[piece] if isinstance(p, np.ndarray) else p for p in params]
+            terms = [np.empty(dx[piece].shape, working) for _ in totals]
+            _run(kernel, [a[piece] for a in inputs], part, [dx[piece], *terms])
+            for total, same, term in zip(totals, axes, terms, strict=True):
+                total[... if 0 in same else piece] += term.sum(axis=same, dtype=np.float64, keepdims=True)
+    return totals
+
+
+def _bits(a: Array) -> Array:
+    """Two-byte floats as integers: loops and iterators need no arithmetic on them."""
+    return a.view(a.dtype.str.replace("f", "u").replace("V", "u")) if a.dtype.itemsize == 2 else a
+
+
+def _apart(a: Array, out: Array) -> Array:
+    """`a`, copied if it shares memory with `out` without being the same array."""
+    same = a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape
+    if a is out or not np.may_share_memory(a, out) or (same and a.dtype == out.dtype):
+        return a
+    return a.copy() if np.shares_memory(a, out) else a
+
+
+def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array]) -> None:
+    """Run a kernel over arrays of any layout."""
+    shape = outs[0].shape
+    arrays = [_bits(a) for a in (*inputs, *(np.broadcast_to(p, shape) for p in params if isinstance(p, np.ndarray)), *outs)]
+    if outs[0].size == 0:
+        return
+    flat = _flat(arrays)
+    if flat is not None:
+        _call(kernel, flat, len(inputs), params)
+        return
+    count = len(arrays) - len(outs)
+    flags: list[list[Any]] = [["readonly", "aligned", "nbo", "contig"]] * count + [["writeonly", "aligned", "nbo", "contig"]] * len(outs)
+    blocks = np.nditer(
+        arrays,
+        flags=["external_loop", "buffered", "zerosize_ok", "grow_inner"],
+        op_flags=flags,
+        op_dtypes=[a.dtype.newbyteorder("=") for a in arrays],
+        casting="equiv",
+        order="K",
+        buffersize=BLOCK,
+    )
+    with blocks:
+        for operands in blocks:
+            _call(kernel, list(operands), len(inputs), params)
+
+
+def _call(kernel: Kernel, arrays: list[Array], inputs: int, params: Sequence[Any]) -> None:
+    rest = iter(arrays[inputs:])
+    kernel(arrays[:inputs], [next(rest) if isinstance(p, np.ndarray) else p for p in params], list(rest))
+
+
+def _flat(arrays: list[Array]) -> list[Array] | None:
+    """The arrays in one dimension if all lie contiguous, in one order, native and aligned; else None."""
+    first = arrays[0]
+    order = sorted(range(first.ndim), key=lambda i: (-first.strides[i], i))
+    for a in arrays:
+        if not a.dtype.isnative or not a.flags.aligned or not a.transpose(order).flags.c_contiguous:
+            return None
+    return [a.transpose(order).reshape(-1) for a in arrays]
+
+
+def run_rowwise(
+    backend: Any, definition: Definition, direction: str, x: Array, other: Any, axis: int, where: Any, masked_nan: bool, out: Any, wide: bool
+) -> Array:
+    """Run a row-wise activation; see `fastact.arrays.cupy.run_rowwise`, whose arguments are the same."""
+    axis %= x.ndim
+    shape = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+
+    def lined(a: Any) -> Any:
+        return np.require(_bits(a), a.dtype.newbyteorder("=") if a.dtype.itemsize != 2 else np.uint16, ["C", "A"]).reshape(shape)
+
+    result: Array = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
+    target = lined(result)
+    if target.size:
+        copied = not np.shares_memory(target, result)  # `out` lies otherwise: filled at the end
+        operands = [a if a is None else lined(_apart(a, result)) for a in (x, other)]
+        mask = None if where is None else lined(np.broadcast_to(where, x.shape))
+        backend.rowwise(definition.name, direction, kind_of(x.dtype), wide)(*operands, mask, masked_nan, target)
+        if copied:
+            _bits(result)[...] = target.reshape(x.shape)
+    return result

@@ -1,0 +1,144 @@
+"""The docstrings of the activations, in numpydoc's form, from the facts that stand with their definitions."""
+
+from __future__ import annotations
+
+from .kernels.definitions import Definition
+
+_BOUNDS = """float32: within 3 ULP, with accuracy "precise" 0.51. float64: within 2 ULP. float16 and bfloat16: within 0.51 ULP, with
+"precise" correctly rounded."""
+
+_OPTIONS = """out : array, optional
+    Where the result goes: of x's shape and dtype; may be x itself.
+backend : {"cython", "numba", "cupy", "numpy"}, optional
+    Runs or raises. By default chosen by the kind and size of x.
+accuracy : {"fast", "precise"}, optional
+    By default "fast"."""
+
+_ARRAY = """x : array_like
+    Any shape, of float16, bfloat16, float32, float64, or integers, which {integers}."""
+
+_RAISES = """TypeError
+    For bool, complex, object and string arrays, for arrays of different kinds, for an `out` of another dtype.
+ValueError
+    If shapes do not fit, or `out` is read-only."""
+
+
+def _number(value: float | None) -> str:
+    return "required" if value is None else f"{value:.7g}"
+
+
+def _integers(definition: Definition) -> str:
+    return "stay integers" if definition.integers else "become float64"
+
+
+def elementwise(definition: Definition) -> str:
+    """The docstring of an elementwise activation."""
+    params = "\n".join(
+        f"{name} : float or array_like, {'required' if default is None else f'default {_number(default)}'}\n"
+        "    Cast to x's dtype; broadcasts to x."
+        for name, default in definition.params.items()
+    )
+    axis = "axis : int, optional\n    The axis of x on which one-dimensional parameters lie."
+    limits = "; ".join(f"f({_number(at)}) = {_number(value)}" for at, value in {**definition.limits, float("nan"): float("nan")}.items())
+    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_BOUNDS}"]
+    notes += [
+        f"The {role} has a root at {', '.join(map(str, at))}; next to it the error is at most 2**-24, in float64 2**-53."
+        for role, at in definition.roots.items()
+    ]
+    if definition.learnable:
+        notes.append(f"Learnable: {', '.join(definition.learnable)}; ``backward`` returns their gradients too, always as a tuple.")
+    if definition.aliases:
+        notes.append(f"Also known as {', '.join(definition.aliases)}.")
+    notes.append(f"Source: {definition.source}.")
+    arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *("0.25" for default in definition.params.values() if default is None)])
+    return _document(
+        definition,
+        f"``{definition.name}({', '.join(['x', *definition.params])}) = {definition.formula}``",
+        [_ARRAY.format(integers=_integers(definition)), *([params, axis] if params else []), _OPTIONS],
+        notes,
+        f">>> y = fastact.{definition.name}({arguments})\n>>> y.shape, y.dtype\n((3,), dtype('float64'))",
+    )
+
+
+def derivative(definition: Definition) -> str:
+    """The docstring of an activation's derivative."""
+    return f"""Derivative with respect to x: ``{definition.derivative_formula}``.
+
+Takes, returns and raises what ``fastact.{definition.name}`` does.
+"""
+
+
+def backward(definition: Definition) -> str:
+    """The docstring of an activation's backward."""
+    names = ["dx", *(f"d{name}" for name in definition.learnable)]
+    gives = "array" if len(names) == 1 else "tuple of array"
+    more = "" if len(names) == 1 else " A parameter's gradient has the parameter's shape; `out` is a tuple, None where to allocate."
+    return f"""The chain rule in one pass over memory: ``grad * {definition.name}'(x)``.
+
+Parameters
+----------
+grad, x : array_like
+    Of the same shape and dtype; `grad` is the gradient with respect to the result.
+...
+    All else as in ``fastact.{definition.name}``.
+
+Returns
+-------
+{", ".join(names)} : {gives}
+    Of x's kind and dtype.{more}
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def rowwise(definition: Definition) -> str:
+    """The docstring of a row-wise activation."""
+    parameters = """axis : int, default -1
+    The axis along which the rows run.
+where : array_like of bool, optional
+    The elements that count; broadcasts to x. All others give 0.
+all_masked : {"zero", "nan"}, default "zero"
+    What a row gives in which no element counts."""
+    return _document(
+        definition,
+        f"``{definition.name}(x) = {definition.formula}``, along one axis.",
+        [_ARRAY.format(integers=_integers(definition)), parameters, _OPTIONS],
+        [
+            f"Gradient: ``{definition.derivative_formula}``; ``backward(grad, x)`` computes the output anew, ``backward_from_output(grad, y)`` takes it.",
+            "Stable whatever is added to a row. A row that holds nan or inf, or nothing but -inf, gives nan.",
+            f"Source: {definition.source}.",
+        ],
+        f">>> fastact.{definition.name}(np.array([2, 1, 0])).round(3)\narray([0.665, 0.245, 0.09 ])",
+    )
+
+
+def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str) -> str:
+    listed, noted = "\n".join(parameters), "\n\n".join(notes)
+    return f"""{definition.doc.strip()}
+
+{formula}
+
+Parameters
+----------
+{listed}
+
+Returns
+-------
+array
+    Of x's kind, shape and dtype, with values in {definition.value_range}.
+
+Raises
+------
+{_RAISES}
+
+Notes
+-----
+{noted}
+
+Examples
+--------
+>>> import numpy as np, fastact
+{example}
+"""

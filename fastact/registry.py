@@ -1,0 +1,92 @@
+"""The backends there are: `REGISTRY`, and what a backend must offer.
+
+To add one, write its adapter in ``fastact/backends`` and register it here; dispatch, tests, benchmarks and tables follow.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Backend(Protocol):
+    """What computes on one kind of array."""
+
+    #: Its name, as in ``backend="..."``.
+    name: str
+    #: The kind of array it takes, a module of `fastact.arrays`.
+    arrays: str
+
+    def missing(self) -> str | None:
+        """Why it cannot be used here; None: it can. Must be quick and must not import the library if that can be avoided."""
+
+    def version(self) -> str:
+        """The version of its library."""
+
+    def details(self) -> dict[str, object]:
+        """Facts for `fastact.backends`: devices, threads, folders."""
+
+    def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[list[Any], list[Any], list[Any]], None]:
+        """The kernel of activation `name` in `direction` ("value", "derivative", "backward").
+
+        `kind` is how elements are stored: "float16", "bfloat16", "float32" or "float64"; with `wide` it computes in float64 and
+        rounds once. The kernel takes one-dimensional contiguous arrays (halves possibly as uint16), parameters as floats or such
+        arrays, and outputs; outputs after the first, terms of parameter gradients, are in the working type. An output may be an input.
+        """
+
+    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Any, Any, Any, bool, Any], None]:
+        """The kernel of a row-wise activation, on contiguous [outer, n, inner] arrays: (x, other, where, masked_nan, out)."""
+
+
+#: Name -> where the adapter is: module of `fastact.backends` and class. In the order in which they are listed.
+REGISTRY: dict[str, tuple[str, str]] = {}
+
+
+def register(name: str, module: str, adapter: str) -> None:
+    """Add a backend; `module` is imported when the backend is first used.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in REGISTRY:
+        raise ValueError(f"there is a backend {name!r} already: {REGISTRY[name][0]}")
+    REGISTRY[name] = (module, adapter)
+
+
+def unregister(name: str) -> None:
+    """Remove a backend."""
+    del REGISTRY[name]
+    get.cache_clear()
+    available.cache_clear()
+
+
+@functools.cache
+def get(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, REGISTRY))}, not {name!r}")
+    module, adapter = REGISTRY[name]
+    backend: Backend = getattr(importlib.import_module(module), adapter)()
+    return backend
+
+
+@functools.cache
+def available(name: str) -> str | None:
+    """Why the backend cannot be used; None: it can. Asked once a process."""
+    return get(name).missing()
+
+
+register("cython", "fastact.backends.cython", "CythonBackend")
+register("numba", "fastact.backends.numba", "NumbaBackend")
+register("cupy", "fastact.backends.cupy", "CupyBackend")
+register("numpy", "fastact.backends.numpy", "NumpyBackend")

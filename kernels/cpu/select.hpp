@@ -1,0 +1,115 @@
+// Which instruction sets this build has and this machine can run, and the floating-point environment the loops run under.
+// Compiled with the baseline's flags alone.
+#pragma once
+#include <cstdint>
+#include "interface.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <xmmintrin.h>
+#endif
+
+extern "C" {
+extern const fastact_isa fastact_isa_baseline;
+#ifdef FASTACT_HAVE_v3
+extern const fastact_isa fastact_isa_v3;
+#endif
+#ifdef FASTACT_HAVE_v4
+extern const fastact_isa fastact_isa_v4;
+#endif
+}
+
+// The builds, best last; null ends the list.
+static const fastact_isa *const fastact_isas[] = {
+    &fastact_isa_baseline,
+#ifdef FASTACT_HAVE_v3
+    &fastact_isa_v3,
+#endif
+#ifdef FASTACT_HAVE_v4
+    &fastact_isa_v4,
+#endif
+    nullptr};
+
+static inline bool fastact_runs(const fastact_isa *isa) {
+    if (isa == &fastact_isa_baseline) return true;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    unsigned a, b, c, d;
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
+#ifdef FASTACT_HAVE_v3
+    if (isa == &fastact_isa_v3) return v3;
+#endif
+#ifdef FASTACT_HAVE_v4
+    if (isa == &fastact_isa_v4)
+        return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512bw");
+#endif
+#endif
+    return false;
+}
+
+// Does the baseline build have a fused multiply-add instruction, or does it call the C library for every one?
+static inline bool fastact_baseline_fma() {
+#if defined(__FMA__) || defined(__aarch64__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
+    return true;
+#else
+    return false;
+#endif
+}
+
+// Round to nearest, subnormals kept, no traps, for as long as this object lives: other libraries set these and forget them.
+class fastact_environment {
+#if defined(__x86_64__)
+    unsigned saved = _mm_getcsr();
+    static constexpr unsigned settings = 0xffc0, wanted = 0x1f80;  // all but the sticky flags
+
+  public:
+    fastact_environment() {
+        if ((saved & settings) != wanted) _mm_setcsr(wanted);
+    }
+    ~fastact_environment() {
+        if ((saved & settings) != wanted) _mm_setcsr(saved);
+    }
+#elif defined(__aarch64__)
+    std::uint64_t saved;
+
+  public:
+    fastact_environment() {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+        if (saved) __asm__ volatile("msr fpcr, %0" : : "r"(std::uint64_t{0}));
+    }
+    ~fastact_environment() {
+        if (saved) __asm__ volatile("msr fpcr, %0" : : "r"(saved));
+    }
+#else
+  public:
+    fastact_environment() {}
+#endif
+};
+
+static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int kind, int wide, const void *const *in, const std::ptrdiff_t *step,
+                        void *const *out, std::size_t n) {
+    fastact_environment environment;
+    isa->run(entry, kind, wide, in, step, out, n);
+}
+
+static int fastact_run_rowwise(fastact_rowwise function, int kind, int wide, const void *x, const void *other, const unsigned char *where,
+                               int masked_nan, void *out, std::size_t outer, std::size_t n, std::size_t inner) {
+    fastact_environment environment;
+    return function(kind, wide, x, other, where, masked_nan, out, outer, n, inner);
+}
+
+// A fixed amount of arithmetic, for the regression check to time kernels against: n rounds of multiply and add on eight vectors of
+// 16 bytes, which are independent, so that it is bound by throughput as the kernels are. Not to be improved.
+static double fastact_fma_yardstick(std::size_t n) {
+    typedef double pair __attribute__((vector_size(16)));
+    const pair factor = {0.999, 0.999}, term = {0.001, 0.001};
+    pair a = {1, 2}, b = {3, 4}, c = {5, 6}, d = {7, 8}, e = {9, 10}, f = {11, 12}, g = {13, 14}, h = {15, 16};
+    for (std::size_t i = 0; i < n; i++) {
+        a = a * factor + term, b = b * factor + term, c = c * factor + term, d = d * factor + term;
+        e = e * factor + term, f = f * factor + term, g = g * factor + term, h = h * factor + term;
+    }
+    const pair sum = a + b + c + d + e + f + g + h;
+    return sum[0] + sum[1];
+}

@@ -1,0 +1,323 @@
+"""The CuPy backend: everything but the device behind a stand-in for CuPy, and the real thing wherever there is a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from cuda_host import COMPILER, FakeArray, FakeCompiler, bits, fake_cupy
+
+import fastact
+from fastact.arrays import cupy as front
+from fastact.backends import cupy as adapter
+from fastact.backends import nvrtc
+from fastact.kernels import lower
+from fastact.kernels.definitions import DEFINITIONS
+
+OPERATIONS = lower.parse().operations
+
+
+# ---------------------------------------------------------------- without a GPU
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cubins")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) -> types.SimpleNamespace:
+    """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
+    cupy, compiler = fake_cupy(), FakeCompiler(tmp_path)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
+    monkeypatch.setenv("FASTACT_CACHE_DIR", str(shared_cache))
+    return types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=adapter.CupyBackend())
+
+
+def run(fake: Any, name: str, direction: str, inputs: list[Any], params: list[Any], outs: list[Any] | None = None) -> list[Any]:
+    outs = outs or [None] * OPERATIONS[f"{name}_{direction}"].outputs
+    return front.run_elementwise(fake.backend, DEFINITIONS[name], direction, inputs, params, outs, wide=False)
+
+
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "contiguous": lambda a: a,
+    "fortran": lambda a: a.T,
+    "permuted": lambda a: a.transpose(1, 0, 2),
+    "strided": lambda a: a[:, ::2],
+    "reversed": lambda a: a[::-1],
+    "misaligned": lambda a: a.reshape(-1)[1:],
+    "broadcast": lambda a: np.broadcast_to(a[0], a.shape, subok=True),
+    "empty": lambda a: a[:0],
+    "scalar": lambda a: a[0, 0, 0:1].reshape(()),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_layouts(fake: Any, layout: str, kind: str) -> None:
+    dtype = np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+    base = np.random.default_rng(0).normal(0, 3, (5, 6, 7)).astype(dtype).view(FakeArray)
+    x = LAYOUTS[layout](base)
+    wanted = np.where(np.asarray(x, np.float64) > 0, x, np.asarray(x, np.float32) * np.float32(0.125)).astype(dtype)
+    result = run(fake, "leaky_relu", "value", [x], [0.125])[0]
+    assert result.shape == x.shape
+    assert result.dtype == dtype
+    assert (bits(result) == bits(wanted)).all()
+    if layout in ("fortran", "permuted"):
+        assert np.argsort(result.strides).tolist() == np.argsort(x.strides).tolist(), "K order"
+    if layout != "broadcast":
+        into = x.copy() if layout == "misaligned" else LAYOUTS[layout](base.copy())
+        assert run(fake, "leaky_relu", "value", [x], [0.125], [into])[0] is into
+        assert (bits(into) == bits(wanted)).all()
+        run(fake, "leaky_relu", "value", [x], [0.125], [x])  # in place
+        assert (bits(x) == bits(wanted)).all()
+
+
+def test_overlap(fake: Any) -> None:
+    base = np.linspace(-3, 3, 4100, dtype=np.float32).view(FakeArray)
+    for source, target in ((base[:-1], base[1:]), (base[1:], base[:-1]), (base, base[::-1])):
+        x, wanted = source.copy(), None
+        wanted = run(fake, "silu", "value", [x], [])[0]
+        keep = base.copy()
+        run(fake, "silu", "value", [source], [], [target])
+        assert (bits(target) == bits(wanted)).all()
+        base[:] = keep
+
+
+@pytest.mark.parametrize("shape", [None, (), (1,), (7,), (6, 1), (5, 1, 7), (5, 6, 7)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parameters_and_their_gradients(fake: Any, shape: tuple[int, ...] | None, order: Any) -> None:
+    rng = np.random.default_rng(1)
+    x, grad = (np.asarray(rng.normal(0, 3, (5, 6, 7)).astype(np.float32), order=order).view(FakeArray) for _ in range(2))
+    alpha: Any = 0.25 if shape is None else rng.normal(0, 1, shape).astype(np.float32).view(FakeArray)
+    dx, dalpha = run(fake, "prelu", "backward", [grad, x], [alpha])
+    assert (bits(dx) == bits(np.where(x > 0, grad, grad * np.float32(alpha) if shape is None else grad * alpha))).all()
+    terms = np.asarray(np.where(x > 0, 0, grad * x), np.float64)
+    axes = tuple(i for i in range(3) if shape is None or i < 3 - len(shape) or shape[i - 3 + len(shape)] == 1)
+    assert dalpha.dtype == np.float32
+    assert dalpha.shape == (shape or ())
+    np.testing.assert_allclose(dalpha, terms.sum(axes).reshape(dalpha.shape), rtol=1e-6)
+    outs = [np.empty_like(x), np.empty_like(dalpha)]
+    assert [a is b for a, b in zip(run(fake, "prelu", "backward", [grad, x], [alpha], outs), outs, strict=True)] == [True, True]
+    assert (bits(outs[1]) == bits(dalpha)).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows(fake: Any, axis: int, order: Any) -> None:
+    rng = np.random.default_rng(2)
+    x, grad = (np.asarray(rng.normal(0, 3, (3, 4, 5)).astype(np.float32), order=order).view(FakeArray) for _ in range(2))
+    softmax, where = DEFINITIONS["softmax"], np.asarray(rng.random(5) < 0.7).view(FakeArray)
+    e = np.exp(x - x.max(axis, keepdims=True)) * where
+    y = e / e.sum(axis, keepdims=True) if axis == -1 else np.where(where, e / np.where(where, e, 1).sum(axis, keepdims=True), 0)
+    result = front.run_rowwise(fake.backend, softmax, "value", x, None, axis, where, False, None, False)
+    np.testing.assert_allclose(result, y, atol=3e-7)
+    back = front.run_rowwise(fake.backend, softmax, "backward_from_output", result, grad, axis, None, False, x, False)
+    assert back is x
+    np.testing.assert_allclose(back, y * (grad - (y * grad).sum(axis, keepdims=True)), atol=1e-5)
+
+
+def test_devices(fake: Any) -> None:
+    x = np.zeros(4, np.float32).view(FakeArray)
+    grad = x.copy()
+    grad.number = 1
+    with pytest.raises(ValueError, match="different devices: grad on 1, x on 0"):
+        run(fake, "silu", "backward", [grad, x], [])
+    before = fake.cupy.cuda.runtime.getDevice()
+    run(fake, "silu", "value", [grad], [])
+    assert fake.cupy.cuda.runtime.getDevice() == before
+
+
+def test_cache(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Compiled once; found by another process; recompiled when the file is damaged, the text or the compiler changes."""
+    monkeypatch.setenv("FASTACT_CACHE_DIR", str(tmp_path / "cache"))
+    x = np.linspace(-2, 2, 9, dtype=np.float32).view(FakeArray)
+
+    def fresh() -> int:
+        fake.backend = adapter.CupyBackend()
+        before = fake.compiler.compiled
+        run(fake, "elu", "value", [x], [1.0])
+        return int(fake.compiler.compiled - before)
+
+    assert (fresh(), fresh()) == (1, 0)
+    run(fake, "elu", "value", [x], [1.0])
+    (file,) = (tmp_path / "cache").rglob("*.cubin")
+    damaged = file.read_bytes()[:-1]
+    file.unlink()  # the library in use keeps its own
+    file.write_bytes(damaged)
+    assert (fresh(), fresh()) == (1, 0)
+    fake.compiler.version = (0, 1)
+    assert (fresh(), fresh()) == (1, 0)
+    assert not list((tmp_path / "cache").rglob(".new-*"))
+
+
+def test_missing(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
+    backend = fake.backend
+    assert backend.missing() is None
+    assert "Fake" in str(backend.details()["devices"])
+    fake.cupy.cuda.runtime.getDeviceCount = lambda: 0
+    assert backend.missing() == "cupy finds no CUDA device"
+
+    def fail() -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver")
+
+    fake.cupy.cuda.runtime.getDeviceCount = fail
+    assert "InsufficientDriver" in backend.missing()
+    monkeypatch.delitem(sys.modules, "cupy")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "not installed" in backend.missing()
+    assert "cupy" not in sys.modules
+
+
+def test_sources_are_whole() -> None:
+    """Kernels include nothing: NVRTC needs no headers, wherever the package is installed."""
+    text = adapter.unit(["silu_value"], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS["silu_value"], "float32", False)])
+    assert "#include" not in text
+    assert text.count('extern "C"') == 1
+
+
+# ---------------------------------------------------------------- with a GPU
+
+
+@pytest.fixture(scope="module")
+def cp() -> Any:
+    """CuPy, with a device."""
+    reason = adapter.CupyBackend().missing()
+    if reason:
+        pytest.skip(reason)
+    import cupy
+
+    return cupy
+
+
+gpu = pytest.mark.gpu
+
+
+def samples(dtype: Any, count: int = 1 << 20) -> np.ndarray:
+    """Across all bit patterns."""
+    size = np.dtype(dtype).itemsize
+    count = min(count, 1 << 8 * size)
+    return (np.arange(count, dtype=np.uint64) * np.uint64((1 << 8 * size) // count)).astype(f"u{size}").view(dtype)
+
+
+@gpu
+@pytest.mark.parametrize("accuracy", ["fast", "precise"])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("name", [n for n, d in DEFINITIONS.items() if d.family == "elementwise"])
+def test_gpu_same_bits(cp: Any, name: str, dtype: Any, accuracy: str) -> None:
+    x = samples(dtype)[:-3]
+    grad = np.resize(np.asarray([1.0, -0.75, 3.0], dtype), x.size)
+    call, params = getattr(fastact, name), [0.25 if v is None else v for v in DEFINITIONS[name].params.values()]
+    for function, arrays in ((call, [x]), (call.derivative, [x]), (call.backward, [grad, x])):
+        wanted = function(*arrays, *params, backend="cython", accuracy=accuracy)
+        found = function(*map(cp.asarray, arrays), *params, backend="cupy", accuracy=accuracy)
+        if isinstance(wanted, tuple):
+            wanted, found = wanted[0], found[0]
+        assert (bits(cp.asnumpy(found)) == bits(wanted)).all()
+
+
+@gpu
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gpu_layouts(cp: Any, layout: str) -> None:
+    base = np.random.default_rng(0).normal(0, 3, (5, 6, 7)).astype(np.float32)
+    make: Any = (lambda a: cp.broadcast_to(a[0], a.shape)) if layout == "broadcast" else LAYOUTS[layout]
+    x, on_cpu = make(cp.asarray(base)), LAYOUTS[layout](base)
+    wanted = fastact.silu(np.ascontiguousarray(on_cpu), backend="cython")
+    found = fastact.silu(x)
+    assert found.shape == x.shape
+    assert (bits(cp.asnumpy(found)) == bits(np.asarray(wanted)).reshape(x.shape)).all()
+    if layout != "broadcast":
+        fastact.silu(x, out=x)
+        assert (bits(cp.asnumpy(x)) == bits(np.asarray(wanted)).reshape(x.shape)).all()
+
+
+@gpu
+def test_gpu_keeps_subnormals(cp: Any) -> None:
+    x = cp.asarray([1e-40, -1e-40, 1e-44], np.float32)
+    assert (cp.asnumpy(fastact.leaky_relu(x, 0.5)) == np.asarray([1e-40, -5e-41, 1e-44], np.float32)).all()
+    assert float(fastact.sigmoid(cp.asarray([-100.0], np.float32))[0]) > 0
+
+
+@gpu
+def test_gpu_streams(cp: Any) -> None:
+    """The kernel goes to CuPy's current stream, after what is already there."""
+    stream = cp.cuda.Stream(non_blocking=True)
+    x = cp.zeros(1 << 22, np.float32)
+    cp.cuda.Device().synchronize()
+    with stream:
+        for _ in range(50):
+            x += 1
+        y = fastact.relu(x)
+    stream.synchronize()
+    assert float(y.min()) == 50.0
+
+
+@gpu
+def test_gpu_graph_capture(cp: Any) -> None:
+    x, y = cp.linspace(-3, 3, 4099, dtype=np.float32), cp.empty(4099, np.float32)
+    fastact.silu(x, out=y)  # compiled and loaded before the capture
+    wanted = cp.asnumpy(y)
+    stream = cp.cuda.Stream(non_blocking=True)
+    with stream:
+        y.fill(0)
+        stream.begin_capture()
+        fastact.silu(x, out=y)
+        graph = stream.end_capture()
+        graph.launch()
+    stream.synchronize()
+    assert (bits(cp.asnumpy(y)) == bits(wanted)).all()
+
+
+@gpu
+def test_gpu_devices(cp: Any) -> None:
+    if cp.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("one device")
+    with cp.cuda.Device(1):
+        there = cp.linspace(-3, 3, 4099, dtype=np.float32)
+    with cp.cuda.Device(0):
+        here = cp.linspace(-3, 3, 4099, dtype=np.float32)
+        found = fastact.silu(there)
+        assert found.device.id == 1
+        assert (bits(cp.asnumpy(found)) == bits(cp.asnumpy(fastact.silu(here)))).all()
+        with pytest.raises(ValueError, match="different devices"):
+            fastact.silu.backward(here, there)
+
+
+@gpu
+@pytest.mark.parametrize("shape", [(64, 10), (7, 1001), (3, 50257), (5, 33, 6)])
+def test_gpu_softmax(cp: Any, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(0, 5, shape).astype(np.float32)
+    for axis in (-1, 0):
+        y = fastact.softmax(cp.asarray(x), axis=axis)
+        np.testing.assert_allclose(cp.asnumpy(y), fastact.softmax(x, axis=axis, backend="cython"), rtol=5e-7, atol=1e-12)
+        again = fastact.softmax(cp.asarray(x), axis=axis)
+        assert (cp.asnumpy(y) == cp.asnumpy(again)).all(), "deterministic"
+        grad = x[..., ::-1].copy()
+        dx = fastact.softmax.backward(cp.asarray(grad), cp.asarray(x), axis=axis)
+        np.testing.assert_allclose(cp.asnumpy(dx), fastact.softmax.backward(grad, x, axis=axis, backend="cython"), rtol=1e-5, atol=1e-6)
+
+
+@gpu
+def test_gpu_cache_hit_in_another_process(cp: Any, tmp_path: Path) -> None:
+    """The second process compiles nothing."""
+    code = (
+        "import cupy, fastact; from fastact.backends import nvrtc; real = nvrtc.Nvrtc.compile\n"
+        "def spy(*args): print('compiled'); return real(*args)\n"
+        "nvrtc.Nvrtc.compile = spy; fastact.silu(cupy.ones(5, 'f4'))"
+    )
+    environment = {**os.environ, "FASTACT_CACHE_DIR": str(tmp_path)}
+    command: Any = {"args": [sys.executable, "-c", code], "env": environment, "capture_output": True, "text": True, "check": True}
+    output = [subprocess.run(**command).stdout for _ in range(2)]
+    assert output == ["compiled\n", ""]
