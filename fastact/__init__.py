@@ -11,6 +11,7 @@ from ._source_tree import check as _check
 
 _check()
 
+from . import backends as _backends  # first: the package must not take the name of the function below
 from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
 from .dispatch import backends, use_accuracy, use_backend
 

@@ -33,7 +33,7 @@ class _Direction(compiled.Entry):
     """An activation in one direction."""
 
     def __init__(self, definition: Definition, direction: str) -> None:
-        super().__init__(f"{definition.name}_{direction}", self._general, tuple(definition.params.values()))
+        super().__init__(f"{definition.name}_{direction}", self._general, definition.params)
         self.definition, self.direction = definition, direction
         # Above this the choice of backend is made in Python.
         self.limit = min(CROSSOVER[definition.cost].values()) - 1

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import pytest
 from cuda_host import COMPILER, FakeArray, FakeCompiler, bits, fake_cupy
 
 import fastact
+from fastact import dispatch, registry
 from fastact.arrays import cupy as front
+from fastact.arrays import numpy as numpy_arrays
 from fastact.backends import cupy as adapter
 from fastact.backends import nvrtc
 from fastact.kernels import lower
@@ -35,15 +37,20 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) -> types.SimpleNamespace:
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) -> Iterator[types.SimpleNamespace]:
     """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
     if COMPILER is None:
         pytest.skip("no C++ compiler")
     cupy, compiler = fake_cupy(), FakeCompiler(tmp_path)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
+    monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(shared_cache))
-    return types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=adapter.CupyBackend())
+    registry.get.cache_clear()
+    registry.available.cache_clear()
+    yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"))
+    registry.get.cache_clear()
+    registry.available.cache_clear()
 
 
 def run(fake: Any, name: str, direction: str, inputs: list[Any], params: list[Any], outs: list[Any] | None = None) -> list[Any]:
@@ -138,6 +145,40 @@ def test_devices(fake: Any) -> None:
     before = fake.cupy.cuda.runtime.getDevice()
     run(fake, "silu", "value", [grad], [])
     assert fake.cupy.cuda.runtime.getDevice() == before
+
+
+def test_public_calls(fake: Any) -> None:
+    """The whole way: CuPy arrays in, the cython backend's bits out, and mistakes named."""
+    rng = np.random.default_rng(3)
+    x, grad = (rng.normal(0, 3, (4, 5)).astype(np.float32) for _ in range(2))
+    there, up, alpha = x.view(FakeArray), grad.view(FakeArray), np.linspace(0, 1, 5, dtype=np.float32)
+    with fastact.count_calls() as calls:
+        pairs = [
+            (fastact.gelu(there), fastact.gelu(x, backend="cython")),
+            (fastact.mish.derivative(there, accuracy="precise"), fastact.mish.derivative(x, backend="cython", accuracy="precise")),
+            (fastact.elu.backward(up, there, alpha=0.5), fastact.elu.backward(grad, x, alpha=0.5, backend="cython")),
+            *zip(
+                fastact.prelu.backward(up, there, alpha.view(FakeArray)),
+                fastact.prelu.backward(grad, x, alpha, backend="cython"),
+                strict=True,
+            ),
+        ]
+        softmax = fastact.softmax(there, axis=0)
+    assert calls == {"cython": 4, "cupy": 5}
+    for found, wanted in pairs:
+        assert isinstance(found, FakeArray)
+        assert (bits(found) == bits(wanted)).all()
+    np.testing.assert_allclose(softmax, fastact.softmax(x, axis=0, backend="cython"), rtol=5e-7)
+    out = np.empty_like(there)
+    assert fastact.gelu(there, out=out) is out
+    with pytest.raises(TypeError, match="different kinds"):
+        fastact.gelu(there, out=np.empty_like(x))
+    with pytest.raises(ValueError, match="takes numpy arrays, not cupy arrays"):
+        fastact.gelu(there, backend="cython")
+    with pytest.raises(TypeError, match="bool"):
+        fastact.gelu(there > 0)
+    assert fastact.explain(fastact.gelu, there).backend == "cupy"
+    assert dispatch.backends()["cupy"].available
 
 
 def test_cache(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

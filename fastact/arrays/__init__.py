@@ -6,6 +6,7 @@ A library is consulted only if the program has imported it already.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Mapping
@@ -23,12 +24,16 @@ def of(values: Mapping[str, Any]) -> Any:
     TypeError
         If they are arrays of different kinds.
     """
-    found: dict[str, str] = {}
-    for argument, value in values.items():
-        for kind in KINDS:
-            if kind in sys.modules and importlib.import_module(f".{kind}", __name__).owns(value):
-                found[argument] = kind
+    kinds = [kind for kind in KINDS if kind in sys.modules]
+    if len(kinds) == 1:
+        return _module(kinds[0])
+    found = {argument: kind for argument, value in values.items() for kind in kinds if _module(kind).owns(value)}
     if len(set(found.values())) > 1:
         listed = ", ".join(f"{argument} is a {kind} array" for argument, kind in found.items())
         raise TypeError(f"arrays of different kinds: {listed}; convert them to one kind first")
-    return importlib.import_module(f".{next(iter(found.values()), 'numpy')}", __name__)
+    return _module(next(iter(found.values()), "numpy"))
+
+
+@functools.cache
+def _module(kind: str) -> Any:
+    return importlib.import_module(f".{kind}", __name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ KINDS = ("float16", "bfloat16", "float32", "float64")
 ACCEPTED = "float16, bfloat16, float32, float64 and integer arrays"
 
 
+@functools.cache
 def kind_of(dtype: Any) -> str:
     """The name of a dtype whatever its byte order; for NumPy's and ml_dtypes' types the key of `KINDS`."""
     return str(np.dtype(dtype).name)

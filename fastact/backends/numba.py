@@ -27,8 +27,9 @@ from .. import cache
 from ..kernels import lower
 from ..kernels.jit import loops
 
-Elementwise = Callable[[list[np.ndarray], list["float | np.ndarray"], list[np.ndarray]], None]
-Rowwise = Callable[[np.ndarray, "np.ndarray | None", "np.ndarray | None", bool, np.ndarray], None]
+Array = np.ndarray[Any, Any]
+Elementwise = Callable[[list[Array], list[float | Array], list[Array]], None]
+Rowwise = Callable[[Array, Array | None, Array | None, bool, Array], None]
 
 #: Row-wise scratch: all pieces of work together take no more than this, or than one tile.
 SCRATCH = 64 * 2**20
@@ -113,7 +114,7 @@ class NumbaBackend:
         Parameters
         ----------
         name, direction
-            The activation; "value", "derivative" or "backward".
+            The activation; "value", "derivative" or "backward". Or a primitive, and "elementary".
         kind
             How elements are stored: "float16", "bfloat16", "float32", "float64".
         wide
@@ -129,7 +130,7 @@ class NumbaBackend:
         key = name, direction, kind, wide
         kernel = self._kernels.get(key)
         if kernel is None:
-            operation = self.program.operations[lower.role_name(name, direction)]
+            operation = self.program.operations[name if direction == "elementary" else lower.role_name(name, direction)]
             write = functools.partial(loops.elementwise, self.program, operation, kind, wide)
             kernel = self._kernels[key] = _elementwise(functools.cache(lambda *variant: self._run(write, *variant)))
         return kernel
@@ -182,13 +183,14 @@ class NumbaBackend:
 
 def _digest(text: str) -> str:
     """The hash that names a module: its text, and everything that compiled code depends on."""
-    import fastact
     import llvmlite
     import numba
     from numba.core.registry import cpu_target
 
+    import fastact
+
     processor = cpu_target.target_context.codegen().magic_tuple()  # triple, name, features
-    versions = getattr(fastact, "__version__", ""), numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag
+    versions = fastact.__version__, numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag
     return hashlib.sha256(repr((text, versions, processor)).encode()).hexdigest()[:32]
 
 
@@ -213,7 +215,8 @@ def _import(name: str, text: str) -> ModuleType:
 
 def _execute(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # Numba looks there when it loads compiled code
     try:
@@ -238,7 +241,7 @@ def _serial(pieces: int) -> bool:
 
 
 def _elementwise(build: Callable[..., Callable[..., None]]) -> Elementwise:
-    def kernel(arrays: list[np.ndarray], params: list[float | np.ndarray], outs: list[np.ndarray]) -> None:
+    def kernel(arrays: list[Array], params: list[float | Array], outs: list[Array]) -> None:
         n = arrays[0].size
         if not n:
             return
@@ -252,7 +255,7 @@ def _elementwise(build: Callable[..., Callable[..., None]]) -> Elementwise:
 
 
 def _rowwise(build: Callable[..., Callable[..., None]], size: int) -> Rowwise:
-    def kernel(x: np.ndarray, grad: np.ndarray | None, where: np.ndarray | None, masked_nan: bool, out: np.ndarray) -> None:
+    def kernel(x: Array, grad: Array | None, where: Array | None, masked_nan: bool, out: Array) -> None:
         outer, n, inner = x.shape
         if not x.size:
             return

@@ -45,15 +45,16 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject
 
 cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewFromDescr(PyTypeObject *type, cnp.dtype descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data, int flags, PyObject *obj)
+    ctypedef struct PyArray_Descr
+    object PyArray_NewFromDescr(PyTypeObject *type, PyArray_Descr *descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data, int flags, PyObject *obj)
     PyTypeObject *ndarray_type "&PyArray_Type"
     enum: NPY_HALF
     bint PyArray_ISCARRAY_RO(cnp.ndarray)
     bint PyArray_ISCARRAY(cnp.ndarray)
-    cnp.dtype PyArray_DESCR(cnp.ndarray)
+    PyArray_Descr *PyArray_DESCR(cnp.ndarray)  # borrowed
 
 cdef extern from "Python.h":
-    void Py_INCREF(object)
+    void Py_INCREF(void *)
     bint PyFloat_CheckExact(object)
     double PyFloat_AS_DOUBLE(object)
 
@@ -254,25 +255,30 @@ cdef class Entry:
         The lowered operation.
     general : callable
         Called with the same arguments whenever the fast path does not apply.
-    defaults : sequence of float or None
-        Default parameters; None if they must be given.
+    defaults : dict of str to float or None
+        Parameters and their defaults; None if they must be given.
     """
 
     cdef const fastact_entry *entry
     cdef object general
     cdef Splat defaults[MAX_INPUTS]
-    cdef bint complete, fast
+    cdef bint fast
+    cdef int required  # bit i: parameter i has no default
+    cdef tuple names
     cdef public Py_ssize_t limit
 
-    def __init__(self, str name, general, tuple defaults):
+    def __init__(self, str name, general, dict defaults):
         self.general = general
-        self.complete = None not in defaults
+        self.names = tuple(defaults)
+        self.required = 0
         self.limit = 0
         self.fast = name in _entries
         if self.fast:
             self.entry = &isa.entry[_entries[name]]
             self.fast = self.entry.outputs == 1
-        for i, value in enumerate(defaults):
+        for i, value in enumerate(defaults.values()):
+            if value is None:
+                self.required |= 1 << i
             splat(&self.defaults[i], 0.0 if value is None else value)
 
     def __call__(self, *args, **kwargs):
@@ -292,15 +298,25 @@ cdef class Entry:
         cdef Splat numbers[MAX_INPUTS]
         cdef Py_ssize_t n, size
         cdef bint wide
+        cdef PyArray_Descr *descr
         cdef char *begin
         cdef char *target
-        if given < arrays or given > self.entry.inputs or (given < self.entry.inputs and not self.complete):
+        cdef PyObject *stored_by_name[MAX_INPUTS]
+        if given < arrays or given > self.entry.inputs:
             return None
+        for k in range(self.entry.inputs):
+            stored_by_name[k] = NULL
         out = None
         if kwargs:
-            if len(kwargs) != 1 or "out" not in kwargs:
-                return None
-            out = kwargs["out"]
+            for key, value in kwargs.items():
+                if key == "out":
+                    out = value
+                    continue
+                # A parameter by name; anything else, a wrong or repeated name too, is for the general path.
+                k = <int>self.names.index(key) + arrays if key in self.names else -1
+                if k < given or stored_by_name[k] != NULL or not PyFloat_CheckExact(value):
+                    return None
+                stored_by_name[k] = <PyObject *>value
         if not cnp.PyArray_CheckExact(args[arrays - 1]):
             return None
         x = args[arrays - 1]
@@ -319,19 +335,23 @@ cdef class Entry:
         wide = stored == FLOAT64
         for k in range(arrays, self.entry.inputs):
             step[k] = 0
-            if k < given:
-                # Halves round their parameters to a half first: left to the general path, like everything rare.
-                if not PyFloat_CheckExact(args[k]) or stored < FLOAT32:
+            if stored < FLOAT32:
+                return None  # halves round their parameters to a half first: left to the general path
+            if stored_by_name[k] != NULL:
+                splat(&numbers[k], PyFloat_AS_DOUBLE(<object>stored_by_name[k]))
+                inputs[k] = splatted(&numbers[k], wide)
+            elif k < given:
+                if not PyFloat_CheckExact(args[k]):
                     return None
                 splat(&numbers[k], PyFloat_AS_DOUBLE(args[k]))
                 inputs[k] = splatted(&numbers[k], wide)
-            elif stored < FLOAT32:
+            elif self.required & (1 << (k - arrays)):
                 return None
             else:
                 inputs[k] = splatted(&self.defaults[k - arrays], wide)
         if out is None:
             descr = PyArray_DESCR(x)
-            Py_INCREF(descr)
+            Py_INCREF(descr)  # NewFromDescr takes it over
             y = PyArray_NewFromDescr(ndarray_type, descr, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), NULL, NULL, 0, NULL)
         else:
             if not cnp.PyArray_CheckExact(out):

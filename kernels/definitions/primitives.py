@@ -21,6 +21,7 @@ LOG2E = 1.4426950408889634
 # ln 2 in two parts; the first has trailing zeros, so that its product with k is exact.
 LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.42860682030941723212e-06
 LN2_HIGH_64, LN2_LOW_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+SQRT2, SQRT2_LOW_64 = 1.4142135623730951, -9.667293313452913e-17
 # 1.5 * 2^23 (2^52): adding it to a number leaves that number's nearest integer in the low bits. Each further constant also adds
 # the exponent's bias there, so that a shift alone turns the sum into the power of two.
 MAGIC_32, MAGIC_64 = 12582912.0, 6755399441055744.0
@@ -319,6 +320,15 @@ def exp_fraction(r: Any) -> Any:
 
 
 @primitive
+def exp_split(x: Any, magic: Any) -> Any:
+    """(p, s): exp(x) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias."""
+    z = fma(x, LOG2E, magic)
+    k = z - magic
+    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
+    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
 def exp_down_pair(x: Any) -> Any:
     """`exp_down` with p as a pair, but for the rounding of the reduced argument: exact next to 0."""
     magic = pick(x, DOWN_32, DOWN_64)
@@ -333,17 +343,11 @@ def exp_down_pair(x: Any) -> Any:
 
 @primitive
 def exp_split_low(x: Any, low: Any, magic: Any) -> Any:
-    """(p, s): exp(x + low) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias; low is the rounding error of x."""
+    """`exp_split` of x + low, with low the rounding error of x."""
     z = fma(x, LOG2E, magic)
     k = z - magic
     r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
-    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r) + low), from_bits(bits(z) << pick(x, 23, 52))
-
-
-@primitive
-def exp_split(x: Any, magic: Any) -> Any:
-    """`exp_split_low` without a low part: adding -0 changes nothing, and compilers know it."""
-    return exp_split_low(x, -0.0, magic)
+    return exp_fraction(r + fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), low)), from_bits(bits(z) << pick(x, 23, 52))
 
 
 @primitive
@@ -369,14 +373,17 @@ def exp_times_low(a: Any, high: Any, low: Any) -> Any:
     """a * exp(high + low), rounded once where it is subnormal; abs(low) is at most an ULP or two of `high`."""
     c = min(max(high, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
     up = c > 0.0
-    p, s = exp_split_low(c, low if c == high else -0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
+    p, s = exp_split_low(c, low if c == high else 0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
     return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
 
 
 @primitive
 def exp_times(a: Any, x: Any) -> Any:
     """a * exp(x), rounded once where it is subnormal."""
-    return exp_times_low(a, x, -0.0)
+    c = min(max(x, pick(a, -131.0, -1060.0)), pick(a, 89.0, 710.0))
+    up = c > 0.0
+    p, s = exp_split(c, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
+    return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
 
 
 @elementary
@@ -541,9 +548,11 @@ def erfc(x: Any) -> Any:
     a = min(abs(x), pick(x, 10.5, 28.0))
     square = a * a
     p, s = exp_down_low(-square, -fma(a, a, -square))
-    r, r_low = normal_tail(1.4142135623730951 * a)
-    n = r + r
-    right = scale_down(fma(p, n, fma(2.0, r_low, n)), s)
+    b, b_low = multiply(SQRT2, SQRT2_LOW_64, a, 0.0)
+    r, r_low = normal_tail(b)
+    slope = fma(b, r, -0.3989422804014327)  # of normal_tail: b * r - 1 / sqrt(2 pi)
+    e, e_low = grow(2.0 * r, 2.0 * fma(b_low, slope, r_low), p)
+    right = scale_down(rounded(e, e_low), s)
     return 2.0 - right if x < 0.0 else right
 
 

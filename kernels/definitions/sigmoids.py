@@ -20,7 +20,6 @@ from .primitives import (
     exact_divide,
     exact_multiply,
     exp_down,
-    exp_down_low,
     exp_down_pair,
     grow,
     multiply,
@@ -51,10 +50,9 @@ def exp_pair(p: Any, s: Any) -> Any:
 
 
 @primitive
-def logistic(x: Any, low: Any) -> Any:
-    """1 / (1 + exp(-x)), with low what is to be added to -abs(x)."""
+def logistic(x: Any, p: Any, s: Any) -> Any:
+    """1 / (1 + exp(-x)), from the parts of exp(-abs(x))."""
     left = x < 0.0
-    p, s = exp_down_low(max(-abs(x), pick(x, GONE_32, GONE_64)), low)
     e, e_low = exp_pair(p, s)
     d, d_low = add(1.0, 0.0, e, e_low)
     m = 1.0 + p
@@ -84,7 +82,8 @@ def bell(x: Any) -> Any:
 )
 def sigmoid(x: Any) -> Any:
     """Logistic sigmoid."""
-    return logistic(x, -0.0)
+    p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
+    return logistic(x, p, s)
 
 
 @sigmoid.derivative
@@ -151,20 +150,20 @@ def _(x: Any) -> Any:
     # e (1 / (1 + e)^2 + 4 e / (1 + e^2)^2), even in x
     p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
     e, e_low = exp_pair(p, s)
-    q, q_low = sigmoid_tanh_slope(e, e_low)
-    f, f_low = grow(q, q_low, p)
-    return scale_down(rounded(f, f_low), s)
+    return scale_down(sigmoid_tanh_slope(e, e_low, p), s)
 
 
 @primitive
-def sigmoid_tanh_slope(e: Any, e_low: Any) -> Any:
-    """1 / (1 + e)^2 + 4 e / (1 + e^2)^2 as a pair."""
+def sigmoid_tanh_slope(e: Any, e_low: Any, p: Any) -> Any:
+    """(1 + p) * (1 / (1 + e)^2 + 4 e / (1 + e^2)^2)."""
     square = e * e
-    return 1.0 / fma(e, e + 2.0, 1.0) + (4.0 * e) / fma(square, square + 2.0, 1.0), 0.0
+    a = 1.0 / fma(e, e + 2.0, 1.0)
+    b = (4.0 * e) / fma(square, square + 2.0, 1.0)
+    return a + fma(p, a + b, b)
 
 
 @sigmoid_tanh_slope.float64
-def _(e: Any, e_low: Any) -> Any:
+def _(e: Any, e_low: Any, p: Any) -> Any:
     # one quotient: (k^2 + 4 e h^2) / (h k)^2 with h = 1 + e, k = 1 + e^2
     square, square_low = multiply(e, e_low, e, e_low)
     h, h_low = add(1.0, 0.0, e, e_low)

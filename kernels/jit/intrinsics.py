@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 FLOAT = types.float32  # what is computed with
 KIND = "float32"  # how elements are stored: float16, bfloat16 (both as uint16), float32, float64
 
-REAL, WHOLE, WORD = (np.float32, np.int32, types.int32) if FLOAT == types.float32 else (np.float64, np.int64, types.int64)
+REAL, WHOLE, WORD = (np.float32, np.int32, types.int32) if FLOAT is types.float32 else (np.float64, np.int64, types.int64)
 STORED = {"float32": types.float32, "float64": types.float64}.get(KIND, types.uint16)
 
 F16C = "+f16c" in cpu_target.target_context.codegen().magic_tuple()[2]  # the processor converts float16 itself
@@ -27,13 +27,17 @@ LANES = 32  # of the packs that reductions run on; fixed, so that sums do not de
 BLOCK = 512  # elements of a block on the stack
 
 
-# Options of a scalar function, of a loop.
+# Options of a scalar function, of a loop, of the function that is called from outside.
 def scalar(function):
     return njit(error_model="numpy", forceinline=True)(function)
 
 
 def loop(function):
     return njit(error_model="numpy", nogil=True)(function)
+
+
+def entry(parallel, *kinds):
+    return njit(types.void(*kinds), parallel=parallel, error_model="numpy", nogil=True, cache=True)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -194,7 +198,7 @@ def widened(builder, value):
         value = float32_from_float16(builder, value)
     elif KIND == "bfloat16":
         value = float32_from_bfloat16(builder, value)
-    return builder.fpext(value, F64) if FLOAT == types.float64 and value.type == F32 else value
+    return builder.fpext(value, F64) if FLOAT is types.float64 and value.type == F32 else value
 
 
 def narrowed(builder, value):

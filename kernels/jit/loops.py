@@ -35,6 +35,10 @@ def _set(text: str, **values: object) -> str:
     return text
 
 
+def _heading(what: str, kind: str, wide: bool) -> str:
+    return f'"""fastact: {what}, {kind} computed in {working(kind, wide)}. Written by kernels/jit/loops.py; do not edit."""\n\n'
+
+
 def _opening(program: Program, names: list[str], kind: str, wide: bool) -> str:
     type_ = working(kind, wide)
     text = (_HERE / "intrinsics.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
@@ -47,7 +51,6 @@ def elementwise(program: Program, operation: Operation, kind: str, wide: bool, p
     ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers as float64, and as outputs after the first the
     addresses of arrays in the working type.
     """
-    type_ = working(kind, wide)
     params = [f"p{i}" for i in range(len(arrays))]
     addresses = [f"x{i}" for i in range(operation.arrays)] + [p for p, array in zip(params, arrays, strict=True) if array]
     inputs = [f"x{i}" for i in range(operation.arrays)] + params
@@ -85,13 +88,12 @@ def elementwise(program: Program, operation: Operation, kind: str, wide: bool, p
         "    restore_environment(before)",
         "",
         "",
-        f'@njit(types.void(types.intp, {kinds}), parallel={parallel}, error_model="numpy", nogil=True, cache=True)',
+        f"@entry({parallel}, types.intp, {kinds})",
         f"def run(n, {names}):",
         "    for i in prange((n + CHUNK - 1) // CHUNK):",
         f"        chunk(i * CHUNK, min(n, (i + 1) * CHUNK), {names})",
     ]
-    heading = f'"""fastact: {operation.function}, {kind} computed in {type_}. Written by kernels/jit/loops.py; do not edit."""\n\n'
-    return heading + _opening(program, [operation.function], kind, wide) + "\n".join([*lines, ""])
+    return _heading(operation.function, kind, wide) + _opening(program, [operation.function], kind, wide) + "\n".join([*lines, ""])
 
 
 def rowwise(program: Program, direction: str, kind: str, wide: bool, parallel: bool, layout: str, masked: bool) -> str:
@@ -103,12 +105,12 @@ def rowwise(program: Program, direction: str, kind: str, wide: bool, parallel: b
     text = (_HERE / "rowwise.py").read_text(encoding="utf-8")
     settings = _set(text, DIRECTION=repr(direction), LAYOUT=repr(layout), MASKED=masked)
     head, _, body = settings.partition(_CUT)
-    heading = f'"""fastact: softmax {direction}, {kind} computed in {working(kind, wide)}. Written by kernels/jit/loops.py; do not edit."""\n\n'
+    heading = _heading(f"softmax {direction}", kind, wide)
     names = "outer, n, inner, masked_nan"
     lines = [
         "",
         "",
-        f'@njit(types.void({", ".join(["types.intp"] * 11)}, types.boolean), parallel={parallel}, error_model="numpy", nogil=True, cache=True)',
+        f"@entry({parallel}, {', '.join(['types.intp'] * 11)}, types.boolean)",
         f"def run(bands, tiles, x, grad, where, out, scratch, size, {names}):",
         "    for i in prange(bands):",
         f"        band(x, grad, where, out, scratch + i * size, i * tiles // bands, (i + 1) * tiles // bands, {names})",

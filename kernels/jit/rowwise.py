@@ -9,7 +9,7 @@ bits for any number of threads.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: F821
+# ruff: noqa: I001
 import numpy as np
 
 from .intrinsics import (

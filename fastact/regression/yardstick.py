@@ -1,0 +1,108 @@
+"""What a row is timed against, and how: both in turns, so that whatever slows the machine slows both.
+
+Rows bound by memory (cost class "move", and everything on a GPU) are measured by a copy of as many bytes, rows bound by arithmetic
+by a fixed loop of multiplications and additions; both on as many threads as the row runs on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..kernels.cpu import compiled
+from .suite import Row
+
+#: Does something that many times.
+Repeat = Callable[[int], object]
+
+#: How long one sample takes at least. Short: some samples then see no other process.
+SAMPLE_SECONDS = 0.0005
+#: Samples of each in a measurement.
+ROUNDS = 15
+#: Rounds of the arithmetic in one repetition, some 10 microseconds.
+ARITHMETIC = 5000
+#: Elements that a thread gets at least.
+PIECE = 1 << 14
+
+
+def repeat(call: Callable[[], object]) -> Repeat:
+    """`call`, over and over."""
+
+    def run(number: int) -> None:
+        for _ in range(number):
+            call()
+
+    return run
+
+
+def _threaded(pieces: Sequence[Repeat]) -> Repeat:
+    """All `pieces`, each on a thread of its own."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return lambda number: [*_pool(len(pieces)).map(lambda piece: piece(number), pieces)]
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "fastact-yardstick")
+
+
+def copy(nbytes: int, threads: int = 1) -> Repeat:
+    """A copy that moves `nbytes`: half of them read, half written."""
+    source, target = (np.array_split(np.ones(nbytes // 2, np.uint8), threads) for _ in range(2))
+    return _threaded([repeat(functools.partial(np.copyto, t, s)) for s, t in zip(source, target, strict=True)])
+
+
+def arithmetic(threads: int = 1) -> Repeat:
+    """A fixed amount of arithmetic on each thread."""
+    return _threaded([lambda number: compiled.fma_yardstick(number * ARITHMETIC)] * threads)
+
+
+def device_copy(library: Any, nbytes: int) -> Repeat:
+    """A copy on a GPU."""
+    source, target = (library.ones(nbytes // 2, "uint8") for _ in range(2))
+    wait = library.cuda.get_current_stream().synchronize
+    return repeat(lambda: (library.copyto(target, source), wait()))
+
+
+def yardstick(row: Row) -> Repeat:
+    """What `row` is timed against."""
+    if row.library != "numpy":
+        return device_copy(importlib.import_module(row.library), row.bytes)
+    available = registry.get(row.served_by).details().get("threads", 1)
+    threads = max(1, min(available if isinstance(available, int) else 1, row.size // PIECE))
+    return copy(row.bytes, threads) if row.cost == "move" else arithmetic(threads)
+
+
+def sample(run: Repeat, number: int) -> float:
+    """Seconds that one repetition takes."""
+    begin = time.perf_counter()
+    run(number)
+    return (time.perf_counter() - begin) / number
+
+
+def best(runs: Sequence[Repeat], rounds: int = ROUNDS, seconds: float = SAMPLE_SECONDS) -> list[float]:
+    """The least time of each, measured in turns.
+
+    The least and not the median: on a machine that others use, too, the ratio of two such times stays within a percent where that of
+    medians strays by twenty.
+    """
+    for run in runs:
+        run(1)  # compiles, touches memory, wakes threads
+    numbers = [max(1, math.ceil(seconds / max(1e-9, min(sample(run, 1) for _ in range(3))))) for run in runs]
+    times = [[sample(run, number) for run, number in zip(runs, numbers, strict=True)] for _ in range(rounds)]
+    return [min(column) for column in zip(*times, strict=True)]
+
+
+def measure(row: Row, rounds: int = ROUNDS) -> float:
+    """The time of `row` as a multiple of its yardstick's."""
+    time, unit = best([repeat(row.prepare()), yardstick(row)], rounds)
+    return time / unit
