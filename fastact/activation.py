@@ -32,6 +32,9 @@ def _see_bfloat16(dtype: Any) -> None:
 class _Direction(compiled.Entry):
     """An activation in one direction."""
 
+    #: As for ufuncs: the inputs whose masks and classes the result takes.
+    nin = 1
+
     def __init__(self, definition: Definition, direction: str) -> None:
         super().__init__(f"{definition.name}_{direction}", self._general, definition.params)
         self.definition, self.direction = definition, direction
@@ -94,7 +97,7 @@ class _Direction(compiled.Entry):
         results = module.run_elementwise(backend, definition, self.direction, inputs, params, plain, wide)
         if learnable:  # a gradient has its parameter's own shape, also where `axis` moved it
             results[1:] = [r.reshape(_shape(bound[p])) for r, p in zip(results[1:], learnable, strict=True)]
-        returned = [module.finish(r, given) if o is None else o for r, o in zip(results, outs, strict=True)]
+        returned = [module.finish(r, given, self) if o is None else o for r, o in zip(results, outs, strict=True)]
         return tuple(returned) if learnable else returned[0]
 
 
@@ -122,6 +125,7 @@ class Activation(_Direction):
 class RowwiseActivation:
     """An activation function of whole rows."""
 
+    nin = 1
     learnable: tuple[str, ...] = ()
 
     def __init__(self, definition: Definition) -> None:
@@ -189,7 +193,7 @@ class RowwiseActivation:
             x, grad, where, plain = (None if a is None else a.reshape(1) for a in (x, grad, where, plain))
         masked_nan = bound["all_masked"] == "nan"
         result = module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, plain, wide)
-        return module.finish(result.reshape(shape), given) if out is None else out
+        return module.finish(result.reshape(shape), given, self) if out is None else out
 
 
 def _axis(label: str, axis: Any, ndim: int) -> int:

@@ -49,7 +49,7 @@ def child(script: str, **environment: str) -> str:
 def same(a: Array, b: Array) -> Array:
     """Where two arrays have the same bits, all NaNs counted as one value."""
     word = f"i{a.itemsize}"
-    return (a.view(word) == b.view(word)) | (np.isnan(a) & np.isnan(b))
+    return np.asarray((a.view(word) == b.view(word)) | (np.isnan(a) & np.isnan(b)))
 
 
 # ---------------------------------------------------------------- the modules

@@ -40,12 +40,15 @@ def empty(x: Array) -> Array:
     return np.empty_like(x, dtype=x.dtype.newbyteorder("="), subok=False)
 
 
-def finish(result: Array, given: Any) -> Any:
-    """The result as NumPy's own functions return it: a scalar for 0-d, the class of `given` where it is one of its own."""
-    if not isinstance(given, np.ndarray) and hasattr(given, "__array_wrap__") and not isinstance(given, np.generic):
-        return given.__array_wrap__(result)
+def finish(result: Array, given: Any, function: Any) -> Any:
+    """The result as NumPy's own functions return it: a scalar for 0-d, and wrapped by the class of `given` where it is one of its own.
+
+    A masked array finds its mask through `function`, which has ``nin`` as ufuncs have.
+    """
     if isinstance(given, np.ndarray) and type(given) is not np.ndarray:
-        return given.__array_wrap__(result, None, False)
+        return given.__array_wrap__(result, (function, (given,), 0), False)
+    if not isinstance(given, (np.ndarray, np.generic)) and hasattr(given, "__array_wrap__"):
+        return given.__array_wrap__(result)
     return result[()] if result.ndim == 0 else result
 
 

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import logging  # noqa: F401  (before our own fork handlers, see below)
 import os
 import sys
 import threading
@@ -49,16 +50,20 @@ class _Guard:
         self.running = threading.Lock()
         self.forked = forked
 
+    def before_fork(self) -> None:
+        """Let no fork happen while one of our threads compiles: the child would inherit Numba's compiler lock, held by nobody."""
+        self.held = self.compiling.acquire(timeout=60)
+
+    def after_fork_in_parent(self) -> None:
+        if self.held:
+            self.compiling.release()
+
 
 _guard = _Guard()
 
 if hasattr(os, "register_at_fork"):
-    # No fork while one of our threads compiles: the child would inherit Numba's compiler lock, held by nobody.
-    os.register_at_fork(
-        before=lambda: _guard.compiling.acquire(),
-        after_in_parent=lambda: _guard.compiling.release(),
-        after_in_child=_guard.reset,
-    )
+    # After `logging` has registered, and so before it in a fork: it takes its lock there, which a compiling thread may need.
+    os.register_at_fork(before=_guard.before_fork, after_in_parent=_guard.after_fork_in_parent, after_in_child=_guard.reset)
 
 
 class NumbaBackend:

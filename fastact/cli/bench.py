@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,8 +16,11 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import ACTIVATIONS, Activation, backends, registry
-from . import formulas
+from .. import registry
+from ..activation import ACTIVATIONS, Activation
+from ..dispatch import backends
+from . import formulas, options
+from .formulas import SLOPE
 from .info import cores, processor, versions
 from .text import table
 
@@ -24,13 +29,13 @@ Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
 DIRECTIONS = ("value", "derivative", "backward")
-#: What learnable parameters without a default are.
-SLOPE = 0.25
 #: The length of rows, for row-wise functions.
 ROW = 1024
 #: A sample lasts this long at least, in seconds, and there are so many at least.
 SAMPLE, ROUNDS = 1e-3, 5
 PLAIN, TORCH = "NumPy/SciPy", "PyTorch"
+#: Of the bars; fastact's own are blue.
+COLOURS = {PLAIN: "#b8b8b8", TORCH: "#dd8452"}
 
 
 @dataclass(frozen=True)
@@ -143,11 +148,10 @@ def _numbers(result: Any) -> Array:
 
 def contestants(task: Task, chosen: Sequence[str | None]) -> Iterator[tuple[str, Call | str]]:
     """Who takes part: name and call, or name and why not. Each is called once, which compiles, and must give what fastact gives."""
-    makers: dict[str, Callable[[], Call]] = {
-        **{"fastact" if b is None else f"fastact {b}": lambda b=b: by_fastact(task, b) for b in chosen},
-        PLAIN: lambda: by_formula(task),
-        **({TORCH: lambda: by_torch(task)} if importlib.util.find_spec("torch") else {}),
-    }
+    makers: dict[str, Callable[[], Call]] = {"fastact" if b is None else f"fastact {b}": partial(by_fastact, task, b) for b in chosen}
+    makers[PLAIN] = partial(by_formula, task)
+    if importlib.util.find_spec("torch"):
+        makers[TORCH] = partial(by_torch, task)
     expected = _numbers(by_fastact(task, None)())
     for name, make in makers.items():
         try:
@@ -160,8 +164,11 @@ def contestants(task: Task, chosen: Sequence[str | None]) -> Iterator[tuple[str,
 
 
 def race(calls: dict[str, Call], seconds: float) -> dict[str, list[float]]:
-    """Seconds of a call, sample by sample, each contestant in its turn, for about so many seconds in all."""
-    loops = {}
+    """Seconds of a call, sample by sample, for about so many seconds in all.
+
+    Every round has an order of its own: threads that one contestant leaves spinning slow down whoever comes next.
+    """
+    rng, loops = random.Random(0), {}
     for name, call in calls.items():
         begun = perf_counter()
         call()
@@ -169,8 +176,8 @@ def race(calls: dict[str, Call], seconds: float) -> dict[str, list[float]]:
     samples: dict[str, list[float]] = {name: [] for name in calls}
     end, done = perf_counter() + seconds, 0
     while done < ROUNDS or perf_counter() < end:
-        for name, call in calls.items():
-            begun = perf_counter()
+        for name in rng.sample(list(calls), len(calls)):
+            call, begun = calls[name], perf_counter()
             for _ in range(loops[name]):
                 call()
             samples[name].append((perf_counter() - begun) / loops[name])
@@ -186,8 +193,8 @@ def rows(task: Task, samples: dict[str, list[float]]) -> Iterator[Row]:
         return best[to] / best[name] if to in best else None
 
     for name, times in samples.items():
-        ns = (1e9 * t / task.x.size for t in (best[name], median(times)))
-        yield Row(task.name, name, *ns, task.bytes / best[name] / 1e9, ratio(name, PLAIN), ratio(name, TORCH))
+        ns, median_ns = (1e9 * t / task.x.size for t in (best[name], median(times)))
+        yield Row(task.name, name, ns, median_ns, task.bytes / best[name] / 1e9, ratio(name, PLAIN), ratio(name, TORCH))
 
 
 def plot(found: Sequence[Row], title: str, path: Path) -> None:
@@ -201,14 +208,14 @@ def plot(found: Sequence[Row], title: str, path: Path) -> None:
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4.2 * columns + 0.6, lines * (0.9 + 0.28 * len(everyone)) + 0.7), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(f"{title}. Shorter is faster", fontsize="medium")
     for axes in (panels := figure.subplots(lines, columns, squeeze=False).flat)[len(names) :]:
         axes.set_visible(False)
     for name, axes in zip(names, panels, strict=False):
         timed = {row.contestant: row.ns for row in found if row.name == name}
-        colours = ["#1f6f8b" if who.startswith("fastact") else "#b8b8b8" for who in timed]
+        colours = [COLOURS.get(who, "#1f6f8b") for who in timed]
         bars = axes.barh(list(timed), list(timed.values()), color=colours)
-        axes.bar_label(bars, [f"{ns:.2f}" if ns < 10 else f"{ns:.0f}" for ns in timed.values()], padding=3)
+        axes.bar_label(bars, [f"{ns:.3g}" for ns in timed.values()], padding=3)
         axes.set_title(name, loc="left", fontweight="bold", fontsize="medium")
         axes.set_xlim(0, 1.18 * max(timed.values()))
         axes.invert_yaxis()
@@ -233,7 +240,7 @@ def _dtype(name: str) -> np.dtype[Any]:
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32", "float64"]), default="float32")
 @click.option("--direction", type=click.Choice(DIRECTIONS), default="value")
 @click.option(
-    "--backend", "chosen", type=click.Choice(list(registry.REGISTRY)), multiple=True,
+    "--backend", "chosen", type=click.Choice(list(registry.REGISTRY)), multiple=True, callback=options.there,
     help="Only this one; may be repeated. Else: automatic choice, and every backend there is but numpy, the reference.",
 )  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0), default=1.0, help="For each function.")
@@ -260,7 +267,7 @@ def bench(
     flat = [rng.standard_normal(size).astype(_dtype(dtype)) for _ in range(2)]
     found: list[Row] = []
     left_out: dict[str, list[str]] = {}
-    with tqdm(names or list(ACTIVATIONS), unit="function", leave=False) as bar, np.errstate(all="ignore"):
+    with tqdm(names or list(ACTIVATIONS), unit="function", leave=False, disable=None) as bar, np.errstate(all="ignore"):
         for name in bar:
             bar.set_description(name)
             row = ROW if size % ROW == 0 else size
@@ -276,10 +283,8 @@ def bench(
                     calls[who] = call
             found += rows(task, race(calls, seconds))
     title = f"{direction}, {size} elements of {dtype}; {processor()}, {cores()} cores"
-    click.echo(
-        f"{title}\nmin, median: ns per element of the fastest and the median sample; GB/s and ratios (times as fast) from the fastest\n"
-    )
-    head = ["function", "", "min", "median", "GB/s", "to NumPy/SciPy", "to PyTorch"]
+    click.echo(f"{title}\nmin, median: ns per element of the fastest and the median sample; x: how many times as fast\n")
+    head = ["function", "", "min", "median", "GB/s", f"x {PLAIN}", f"x {TORCH}"]
     click.echo(table(head, [_cells(row) for row in found], left=2))
     for why, functions in left_out.items():
         click.echo(f"left out: {why} ({', '.join(functions)})")

@@ -14,8 +14,11 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import ACTIVATIONS, Activation, count_calls, registry, softmax, use_backend
-from . import formulas
+from .. import registry
+from ..activation import ACTIVATIONS, Activation, count_calls
+from ..dispatch import use_backend
+from . import formulas, options
+from .formulas import SLOPE
 from .text import seconds, table
 
 Array = np.ndarray[Any, Any]
@@ -24,11 +27,10 @@ Function = Callable[..., Array]
 Backward = Callable[..., tuple[Array, ...]]
 
 CHOICES = [name for name, function in ACTIVATIONS.items() if isinstance(function, Activation)]
+BACKENDS = [name for name in registry.REGISTRY if name != "cupy"]
 LAYERS = (64, 128, 64, 10)
 BATCH = 32
 RATE = 2e-3
-#: Where a learnable parameter without a default begins.
-SLOPE = 0.25
 
 
 class Functions:
@@ -51,7 +53,8 @@ class Functions:
 def by_fastact(name: str) -> Functions:
     """fastact's functions."""
     activation = ACTIVATIONS[name]
-    return Functions(activation, activation.backward if activation.learnable else lambda *a: (activation.backward(*a),), softmax)
+    backward = activation.backward if activation.learnable else lambda grad, x: (activation.backward(grad, x),)
+    return Functions(activation, backward, ACTIVATIONS["softmax"])
 
 
 def by_formulas(name: str) -> Functions:
@@ -232,8 +235,8 @@ def train(
 
 @click.command()
 @click.option("--activation", "-a", type=click.Choice([*CHOICES, "all"]), default="gelu", help="Of the hidden layers.")
-@click.option("--epochs", type=click.IntRange(min=1), default=15)
-@click.option("--backend", type=click.Choice([name for name in registry.REGISTRY if name != "cupy"]), help="Automatic if not given.")
+@click.option("--epochs", type=click.IntRange(min=1), default=20)
+@click.option("--backend", type=click.Choice(BACKENDS), callback=options.there, help="Automatic if not given.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
 @click.option("--seed", type=int, default=0, help="Of weights and batches.")
 def demo(activation: str, epochs: int, backend: str | None, dtype: str, seed: int) -> None:
@@ -247,7 +250,7 @@ def demo(activation: str, epochs: int, backend: str | None, dtype: str, seed: in
     data = digits(dtype)
     names = CHOICES if activation == "all" else [activation]
     outcomes = []
-    with tqdm(total=2 * epochs * len(names), unit="epoch", leave=False) as bar:
+    with tqdm(total=2 * epochs * len(names), unit="epoch", leave=False, disable=None) as bar:
         for name in names:
 
             def report(stage: str, loss: float, name: str = name) -> None:
@@ -259,7 +262,7 @@ def demo(activation: str, epochs: int, backend: str | None, dtype: str, seed: in
     layers = "-".join(map(str, LAYERS))
     click.echo(f"{layers} units, {dtype}, {epochs} epochs; {len(data.train[1])} digits to train, {len(data.test[1])} to test")
     if activation == "all":
-        click.echo("epoch, activations: seconds for one, median; plain: the same by NumPy formulas; x: how many times faster\n")
+        click.echo("epoch, activations: seconds for one, median; plain: the same by NumPy formulas; x: how many times as fast\n")
         click.echo(table(HEAD, [o.row() for o in outcomes], left=2))
         return
     (o,) = outcomes
@@ -267,6 +270,6 @@ def demo(activation: str, epochs: int, backend: str | None, dtype: str, seed: in
     click.echo(f"{o.name}: test accuracy {o.accuracy[0]:.4f}; by plain NumPy formulas {o.accuracy[1]:.4f}")
     click.echo(served)
     for what, (ours, theirs) in {"an epoch": o.epoch, "activations": o.activations}.items():
-        click.echo(f"{what:12} {seconds(ours):>8}, by plain NumPy formulas {seconds(theirs):>8}: {theirs / ours:.2f} times")
+        click.echo(f"{what:12} {seconds(ours):>8}, by plain NumPy formulas {seconds(theirs):>8}: {theirs / ours:.2f} times as fast")
     if not formulas.formula(o.name).plain:
         click.echo(f"(there is no plain formula of {o.name}: fastact's own NumPy reference stood in)")

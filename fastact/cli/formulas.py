@@ -17,6 +17,8 @@ from ..reference import REFERENCE
 
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Array]
+#: What a parameter without a default is given, and begins with where it is learned.
+SLOPE = 0.25
 
 
 @dataclass(frozen=True)

@@ -54,19 +54,18 @@ def _section(title: str, facts: Mapping[str, str]) -> str:
 @click.command()
 def info() -> None:
     """Print backends, instruction sets, threads and versions."""
-    import fastact
-
-    from .. import cache
-    from ..dispatch import named_accuracy, named_backend
+    from .. import __version__, cache
+    from ..activation import ACTIVATIONS
+    from ..dispatch import backends, named_accuracy, named_backend
     from ..kernels.cpu import compiled
 
-    backends = fastact.backends()
-    numba = backends["numba"].details
+    known = backends()
+    numba = known["numba"].details
     folder = cache.root()
     runnable = ", ".join(name for name, runs in compiled.INSTRUCTION_SETS.items() if runs)
     held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     here = {
-        "fastact": f"{fastact.__version__}, {len(fastact.ACTIVATIONS)} activations",
+        "fastact": f"{__version__}, {len(ACTIVATIONS)} activations",
         "python": f"{platform.python_version()} on {platform.platform()}",
         "processor": f"{processor()}, {cores()} cores",
         "instruction set": f"{compiled.ISA} in use; this machine runs {runnable}",
@@ -76,7 +75,7 @@ def info() -> None:
     }
     click.echo("\n\n".join([
         _section("fastact", here),
-        _section("backends", {name: str(b).removeprefix(name).strip() for name, b in backends.items()}),
+        _section("backends", {name: str(b).removeprefix(name).strip() for name, b in known.items()}),
         _section("libraries", versions()),
         _section("environment", dict(_environment())),
     ]))  # fmt: skip

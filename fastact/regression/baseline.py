@@ -1,10 +1,12 @@
-"""The stored ratios: a JSON file with a table for each machine, a machine being a processor and an instruction set, or a GPU."""
+"""The stored ratios, a JSON file: for each machine, a processor with an instruction set or a GPU, the ratio of each row."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,7 @@ from .. import registry
 from ..kernels.cpu import compiled
 from .suite import Row
 
-#: Where the baseline is, from the root of a checkout.
-DEFAULT = Path("benchmarks/baseline.json")
-
+#: Machine -> row -> ratio.
 Tables = dict[str, dict[str, float]]
 
 
@@ -22,13 +22,14 @@ class BaselineError(ValueError):
     """The file is not a baseline."""
 
 
+@functools.cache
 def processor() -> str:
-    """The processor's name, family and model: in virtual machines the name alone says little."""
+    """The processor's name, family and model: in a virtual machine the name alone says little."""
     import cpuinfo
 
     facts = cpuinfo.get_cpu_info()
-    known = [f"{key} {facts[key]}" for key in ("family", "model") if key in facts]
-    return f"{facts.get('brand_raw', facts['arch'])}" + (f" ({', '.join(known)})" if known else "")
+    known = ", ".join(f"{key} {facts[key]}" for key in ("family", "model") if key in facts)
+    return str(facts.get("brand_raw") or facts.get("arch_string_raw", "unknown")) + f" ({known})" * bool(known)
 
 
 def cores() -> int:
@@ -37,8 +38,49 @@ def cores() -> int:
 
 
 def machine(row: Row) -> str:
-    """What the ratio of a row depends on."""
-    if row.library != "numpy":
-        devices: Any = registry.get(row.backend).details()["devices"]
-        return str(devices[0])
-    return f"{_processor()}, {compiled.ISA}, {cores()} cores"
+    """What a row runs on: ratios of different machines are not compared."""
+    if row.library == "numpy":
+        return f"{processor()}, {compiled.ISA}, {cores()} cores"
+    devices: Any = registry.get(row.backend).details()["devices"]
+    return str(devices[0])
+
+
+def load(path: Path) -> Tables:
+    """Read the file; no tables if there is none.
+
+    Raises
+    ------
+    BaselineError
+        If it cannot be read, or is not a baseline.
+    """
+    try:
+        tables = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BaselineError(f"the baseline {path} cannot be read: {error}") from error
+    for name, table in tables.items() if isinstance(tables, dict) else [("the whole file", None)]:
+        bad = {k: v for k, v in table.items() if not (isinstance(v, float | int) and 0 < v < math.inf)} if isinstance(table, dict) else table
+        if bad or not isinstance(table, dict):
+            raise BaselineError(f"the baseline {path} is damaged: {name} should map rows to ratios above 0, but holds {str(bad)[:200]}")
+    return dict(tables)
+
+
+def save(path: Path, tables: Tables) -> None:
+    """Write the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def expected(tables: Tables, row: Row) -> float | None:
+    """The stored ratio of a row on this machine."""
+    return tables.get(machine(row), {}).get(str(row))
+
+
+def updated(tables: Tables, ratios: Mapping[Row, float], keep: bool) -> Tables:
+    """The tables with new ratios for the machines that they were measured on; with `keep` other rows of these machines stay."""
+    found = dict(tables)
+    for name in {machine(row) for row in ratios}:
+        measured = {str(row): float(f"{ratio:.4g}") for row, ratio in ratios.items() if machine(row) == name}
+        found[name] = (tables.get(name, {}) if keep else {}) | measured
+    return found

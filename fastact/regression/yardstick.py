@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,22 +82,24 @@ def yardstick(row: Row) -> Repeat:
 
 
 def sample(run: Repeat, number: int) -> float:
-    """Seconds that one repetition takes."""
+    """Seconds for `number` repetitions, with caches as the last repetition left them."""
+    run(1)
     begin = time.perf_counter()
     run(number)
-    return (time.perf_counter() - begin) / number
+    return time.perf_counter() - begin
 
 
 def best(runs: Sequence[Repeat], rounds: int = ROUNDS, seconds: float = SAMPLE_SECONDS) -> list[float]:
-    """The least time of each, measured in turns.
+    """The least seconds that one repetition of each takes, measured in turns.
 
     The least and not the median: on a machine that others use, too, the ratio of two such times stays within a percent where that of
     medians strays by twenty.
     """
-    for run in runs:
-        run(1)  # compiles, touches memory, wakes threads
-    numbers = [max(1, math.ceil(seconds / max(1e-9, min(sample(run, 1) for _ in range(3))))) for run in runs]
-    times = [[sample(run, number) for run, number in zip(runs, numbers, strict=True)] for _ in range(rounds)]
+    numbers = [1] * len(runs)
+    for i, run in enumerate(runs):
+        while sample(run, numbers[i]) < seconds:  # the first also compiles, touches memory and wakes threads
+            numbers[i] *= 2
+    times = [[sample(run, number) / number for run, number in zip(runs, numbers, strict=True)] for _ in range(rounds)]
     return [min(column) for column in zip(*times, strict=True)]
 
 

@@ -489,7 +489,8 @@ def normal_tail(a: Any) -> Any:
     v = fma(2.0, t, -1.0)
     q = poly(v, TAIL_REST_32, TAIL_REST_32)
     p = fma(q, v, TAIL_MIDDLE_32)
-    return fma(t, p, fma(t, fma(q, v, TAIL_MIDDLE_32 - p), t_low * p)), 0.0
+    slope = fma(t, 0.75, 0.12)  # of t * TAIL(2 t - 1), roughly
+    return fma(t, p, fma(t, fma(q, v, TAIL_MIDDLE_32 - p), t_low * slope)), 0.0
 
 
 @normal_tail.float64

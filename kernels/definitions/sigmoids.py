@@ -24,7 +24,6 @@ from .primitives import (
     grow,
     multiply,
     multiply_add,
-    rounded,
     scale_down,
 )
 from .primitives import tanh as tanh_primitive
@@ -157,14 +156,14 @@ def _(x: Any) -> Any:
 def sigmoid_tanh_slope(e: Any, e_low: Any, p: Any) -> Any:
     """(1 + p) * (1 / (1 + e)^2 + 4 e / (1 + e^2)^2)."""
     square = e * e
-    a = 1.0 / fma(e, e + 2.0, 1.0)
-    b = (4.0 * e) / fma(square, square + 2.0, 1.0)
-    return a + fma(p, a + b, b)
+    d = fma(e, e + 2.0, 1.0)
+    a = 1.0 / d
+    b = e / fma(square, fma(square, 0.25, 0.5), 0.25)
+    return a + fma(p, a + b, fma(a, fma(-a, d, 1.0), b))
 
 
 @sigmoid_tanh_slope.float64
 def _(e: Any, e_low: Any, p: Any) -> Any:
-    # one quotient: (k^2 + 4 e h^2) / (h k)^2 with h = 1 + e, k = 1 + e^2
     square, square_low = multiply(e, e_low, e, e_low)
     h, h_low = add(1.0, 0.0, e, e_low)
     k, k_low = add(1.0, 0.0, square, square_low)
@@ -174,8 +173,8 @@ def _(e: Any, e_low: Any, p: Any) -> Any:
     hh, hh_low = multiply(h, h_low, h, h_low)
     b, b_low = multiply(4.0 * e, 4.0 * e_low, hh, hh_low)
     n, n_low = add(kk, kk_low, b, b_low)
-    q = exact_divide(n, n_low, d, d_low)
-    return q, (fma(-q, d, n) + fma(-q, d_low, n_low)) / d
+    f, f_low = grow(n, n_low, p)
+    return exact_divide(f, f_low, d, d_low)
 
 
 @primitive

@@ -60,7 +60,8 @@ def softplus(x: Any, beta: Any) -> Any:
 @softplus.derivative
 def _(x: Any, beta: Any) -> Any:
     z = beta * x
-    return logistic(z, product_low(beta, x, z))
+    p, s = exp_down_low(max(-abs(z), pick(x, GONE_32, GONE_64)), product_low(beta, x, z))
+    return logistic(z, p, s)
 
 
 @activation(

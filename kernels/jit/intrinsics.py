@@ -3,7 +3,7 @@
 The text of this file opens every generated module, with the two lines that say `FLOAT` and `KIND` rewritten.
 """
 
-# mypy: disable-error-code="no-untyped-def, misc"
+# mypy: ignore-errors
 import platform
 from math import inf, nan  # noqa: F401  (for the lowered definitions)
 

@@ -8,7 +8,7 @@ Sums run in the working type over short stretches and in float64 beyond them, in
 bits for any number of threads.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
 # ruff: noqa: I001
 import numpy as np
 

@@ -1,0 +1,78 @@
+"""``python -m fastact.regression``: exits with 1 if a kernel has become slower, 3 if there is nothing to compare with."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from . import check as checks
+from .baseline import BaselineError, expected, load, machine, save, updated
+from .suite import Row
+
+SLOWER, UNKNOWN = 1, 3
+
+
+def progress(rows: Sequence[Row], title: str) -> Iterable[Row]:
+    """A progress bar, where somebody looks."""
+    return tqdm(rows, title, unit="row", leave=False, disable=not sys.stderr.isatty())
+
+
+def table(findings: Sequence[checks.Finding]) -> str:
+    """The findings, one a line."""
+    width = max(len(str(f.row)) for f in findings)
+    lines = [f"{'row':{width}}  {'now':>9}  {'baseline':>9}  {'change':>8}  verdict"]
+    for f in findings:
+        before, change = ("-", "-") if f.baseline is None else (f"{f.baseline:.4g}", f"{f.change:+.1%}")
+        lines.append(f"{f.row!s:{width}}  {f.ratio:9.4g}  {before:>9}  {change:>8}  {f.verdict.upper() if f.verdict == 'slower' else f.verdict}")
+    return "\n".join(lines)
+
+
+@click.command(name="python -m fastact.regression")
+@click.option("--select", metavar="REGEX", default="", help="Only rows whose name matches, such as 'cython-gelu|softmax.*float32'.")
+@click.option("--baseline", type=click.Path(path_type=Path), default="benchmarks/baseline.json", show_default=True, help="The file of stored ratios.")
+@click.option("--update", is_flag=True, help="Store this machine's ratios instead of comparing with them.")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=checks.TOLERANCE, show_default=True, help="What may be lost: 0.25 is a quarter.")
+@click.option("--attempts", type=click.IntRange(min=1), default=checks.ATTEMPTS, show_default=True, help="How often a slow row is measured.")
+def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: int) -> None:
+    """Time every kernel against a yardstick and compare with the stored baseline.
+
+    A row is the time of a call as a multiple of a copy's (where memory is the limit) or of a fixed loop of arithmetic (elsewhere),
+    timed in turns with it. Exit status: 0, nothing is slower than the tolerance allows; 1, some row is; 3, there is no baseline for this
+    processor and instruction set.
+    """
+    try:
+        pattern = re.compile(select)
+        tables = load(baseline)
+    except (re.error, BaselineError) as error:
+        raise click.UsageError(str(error)) from None
+    rows = [row for row in checks.rows() if pattern.search(str(row))]
+    if not rows:
+        raise click.UsageError(f"no row matches {select!r}; a row is called, for example, {next(checks.rows())}")
+    machines = sorted({machine(row) for row in rows})
+    if update:
+        ratios = checks.baseline_ratios(rows, progress)
+        save(baseline, updated(tables, ratios, keep=bool(select)))
+        click.echo(f"stored {len(rows)} rows for {'; '.join(machines)} in {baseline}")
+        return
+    before = {row: expected(tables, row) for row in rows}
+    if not any(before.values()):
+        known = "; ".join(sorted(tables)) or "no machine"
+        click.echo(f"{baseline} has no baseline for {'; '.join(machines)}: nothing is compared. It knows {known}. Store one with --update.", err=True)
+        sys.exit(UNKNOWN)
+    findings = checks.check(rows, before, progress, tolerance, attempts)
+    click.echo(table(findings))
+    slower = [f for f in findings if f.verdict == "slower"]
+    counts = ", ".join(f"{sum(f.verdict == v for f in findings)} {v}" for v in ("ok", "faster", "new", "slower"))
+    click.echo(f"\n{'; '.join(machines)}: {counts} (tolerance {tolerance:.0%})")
+    for f in slower:
+        click.echo(f"slower: {f.row}, {f.change:+.1%}")
+    sys.exit(SLOWER if slower else 0)
+
+
+if __name__ == "__main__":
+    main()

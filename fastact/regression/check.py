@@ -1,0 +1,80 @@
+"""The check itself: measure, measure again what looks slow, and judge."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from . import suite
+from .suite import AUTOMATIC, SIZES, Row
+from .yardstick import ROUNDS, measure
+
+#: What may be lost before a row is called slower.
+TOLERANCE = 0.25
+#: How often a row that looks slow is measured before it is called slower.
+ATTEMPTS = 6
+#: How often a row is measured for the baseline, which is the median.
+PASSES = 3
+#: The reference is not there to be fast.
+ORACLE = "numpy"
+
+#: Iterates over rows, showing progress.
+Progress = Callable[[Sequence[Row], str], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row and what became of it."""
+
+    row: Row
+    ratio: float
+    baseline: float | None
+    tolerance: float
+
+    @property
+    def change(self) -> float:
+        """The relative change: 0.5 is half as slow again."""
+        return 0.0 if self.baseline is None else self.ratio / self.baseline - 1
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", "slower", "faster", or "new"."""
+        if self.baseline is None:
+            return "new"
+        if self.change > self.tolerance:
+            return "slower"
+        return "faster" if self.change < 1 / (1 + self.tolerance) - 1 else "ok"
+
+
+def rows() -> Iterator[Row]:
+    """What is checked: the cost of a call, and every backend in cache and beyond it."""
+    yield from suite.rows([AUTOMATIC], sizes=SIZES[:1])
+    yield from suite.rows([name for name in suite.backends() if name not in (AUTOMATIC, ORACLE)], sizes=SIZES[1:3])
+
+
+def baseline_ratios(rows: Sequence[Row], progress: Progress, passes: int = PASSES) -> dict[Row, float]:
+    """The ratios to store."""
+    measured = [{row: measure(row) for row in progress(rows, f"pass {i + 1} of {passes}")} for i in range(passes)]
+    return {row: statistics.median(ratios[row] for ratios in measured) for row in rows}
+
+
+def check(
+    rows: Sequence[Row],
+    baselines: Mapping[Row, float | None],
+    progress: Progress,
+    tolerance: float = TOLERANCE,
+    attempts: int = ATTEMPTS,
+) -> list[Finding]:
+    """Measure rows and compare them with their baselines.
+
+    A row that looks slow is measured up to `attempts` times, at intervals, and its least ratio counts: another process can make a
+    good kernel look slow, but nothing makes a slow one look good.
+    """
+    found = {row: Finding(row, measure(row), baselines[row], tolerance) for row in progress(rows, "measuring")}
+    for attempt in range(1, attempts):
+        slow = [row for row, finding in found.items() if finding.verdict == "slower"]
+        for row in progress(slow, f"slow rows again, {attempt} of {attempts - 1}") if slow else ():
+            ratio = min(found[row].ratio, measure(row, rounds=2 * ROUNDS))
+            found[row] = Finding(row, ratio, baselines[row], tolerance)
+    return list(found.values())

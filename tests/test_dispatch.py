@@ -1,0 +1,190 @@
+"""The choice of backend: its truth table, and what the program can say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact import dispatch, registry
+from fastact.dispatch import choose
+from fastact.kernels.definitions.language import COSTS
+from fastact.thresholds import CROSSOVER
+
+ALL = dict.fromkeys(("cython", "numba", "cupy", "numpy"))
+NO_NUMBA = {**ALL, "numba": "numba is not installed"}
+NO_CUPY = {**ALL, "cupy": "no CUDA device"}
+AT = {"exp": {"float16": 100, "bfloat16": 100, "float32": 100, "float64": 50}}
+
+# arrays, kind, size, missing, forced, forked -> backend
+TABLE = [
+    ("numpy", "float32", 0, ALL, None, False, "cython"),
+    ("numpy", "float32", 99, ALL, None, False, "cython"),
+    ("numpy", "float32", 100, ALL, None, False, "numba"),
+    ("numpy", "float32", 2**40, ALL, None, False, "numba"),
+    ("numpy", "float64", 49, ALL, None, False, "cython"),
+    ("numpy", "float64", 50, ALL, None, False, "numba"),
+    ("numpy", "bfloat16", 100, ALL, None, False, "numba"),
+    ("numpy", "float16", 99, ALL, None, False, "cython"),
+    ("numpy", "float32", 2**40, NO_NUMBA, None, False, "cython"),
+    ("numpy", "float32", 2**40, ALL, None, True, "cython"),
+    ("numpy", "float32", 10, NO_CUPY, None, False, "cython"),
+    ("numpy", "longdouble", 2**40, ALL, None, False, "numpy"),
+    ("numpy", "int64", 3, ALL, None, False, "numpy"),
+    ("numpy", "float32", 10, ALL, "numba", False, "numba"),
+    ("numpy", "float32", 10, ALL, "numba", True, "numba"),
+    ("numpy", "float32", 2**40, ALL, "cython", False, "cython"),
+    ("numpy", "float32", 2**40, ALL, "numpy", False, "numpy"),
+    ("cupy", "float32", 1, ALL, None, False, "cupy"),
+    ("cupy", "float32", 2**40, ALL, None, False, "cupy"),
+    ("cupy", "bfloat16", 5, NO_NUMBA, None, False, "cupy"),
+    ("cupy", "float16", 5, ALL, "cupy", True, "cupy"),
+]
+REFUSED = [
+    ("numpy", "float32", 10, NO_NUMBA, "numba", RuntimeError, "backend 'numba' was asked for, but is missing: numba is not installed"),
+    ("numpy", "float32", 10, ALL, "cupy", ValueError, "backend 'cupy' takes cupy arrays, not numpy arrays"),
+    ("cupy", "float32", 10, ALL, "numba", ValueError, "backend 'numba' takes numpy arrays, not cupy arrays"),
+    ("cupy", "float32", 10, ALL, "cython", ValueError, "takes numpy arrays"),
+    ("cupy", "float32", 10, NO_CUPY, None, RuntimeError, "cupy arrays need the backend 'cupy', which is missing: no CUDA device"),
+    ("cupy", "float32", 10, NO_CUPY, "cupy", RuntimeError, "missing: no CUDA device"),
+    ("cupy", "int32", 10, ALL, None, TypeError, "no GPU kernels for int32"),
+    ("numpy", "longdouble", 10, ALL, "cython", ValueError, "has no kernels for longdouble"),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda r: f"{r[0]}-{r[1]}-{r[2]}-{r[4]}-{r[5]}-{r[6]}")
+def test_truth_table(row: tuple) -> None:
+    arrays, kind, size, missing, forced, forked, expected = row
+    choice = choose(arrays, kind, size, "exp", missing, forced, forked=forked, crossover=AT)
+    assert choice.backend == expected
+    assert choice.reason
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda r: f"{r[0]}-{r[1]}-{r[4]}")
+def test_refusals(row: tuple) -> None:
+    arrays, kind, size, missing, forced, error, message = row
+    with pytest.raises(error, match=message):
+        choose(arrays, kind, size, "exp", missing, forced, crossover=AT)
+
+
+def test_thresholds_are_complete() -> None:
+    assert set(CROSSOVER) == set(COSTS)
+    for kinds in CROSSOVER.values():
+        assert set(kinds) == set(dispatch.KERNEL_KINDS)
+        assert all(n >= 4096 for n in kinds.values())
+
+
+def test_contexts() -> None:
+    x = np.linspace(-2, 2, 64, dtype=np.float32)
+    with fastact.count_calls() as calls:
+        fastact.gelu(x)
+        with fastact.use_backend("numpy"):
+            fastact.gelu(x)
+            fastact.gelu(x, backend="cython")  # the argument wins
+            with fastact.use_backend("cython"):
+                fastact.gelu.backward(x, x)
+            fastact.softmax(x)
+        fastact.gelu(x)
+    assert calls == {"cython": 4, "numpy": 2}
+    with fastact.use_accuracy("precise"):
+        precise = fastact.gelu(x)
+    assert (precise == fastact.gelu(x, accuracy="precise")).all()
+    assert (precise != fastact.gelu(x)).any()
+    with pytest.raises(ZeroDivisionError), fastact.use_backend("numpy"):
+        raise ZeroDivisionError
+    assert dispatch.named_backend(None) is None
+
+
+def test_explain() -> None:
+    x = np.zeros((4, 4), np.float32)
+    said = fastact.explain(fastact.gelu, x)
+    assert (said.backend, said.size, said.kind) == ("cython", 16, "float32")
+    assert "backend 'cython'" in repr(said)
+    assert "because" in repr(said)
+    assert fastact.explain(fastact.gelu.backward, x, backend="numpy").backend == "numpy"
+    assert fastact.explain(fastact.softmax, x).backend == "cython"
+    if fastact.backends()["numba"].available:
+        large = np.broadcast_to(np.float32(0), (2**33,))
+        assert fastact.explain(fastact.gelu, large).backend == "numba"
+
+
+def test_backends() -> None:
+    listed = fastact.backends()
+    assert list(listed) == list(registry.REGISTRY)
+    for name, info in listed.items():
+        assert info.name == name
+        assert info.available == (info.reason is None)
+        assert info.available or info.reason
+        assert name in repr(listed)
+    assert listed["cython"].details["instruction set"] in ("baseline", "x86-64-v3", "x86-64-v4")
+
+
+def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+def test_environment_backend() -> None:
+    code = "import numpy as np, fastact\nwith fastact.count_calls() as c: fastact.gelu(np.zeros(3))\nprint(c)"
+    assert _run(code, FASTACT_BACKEND="numpy").stdout.strip() == "{'numpy': 1}"
+    wrong = _run(code, FASTACT_BACKEND="fortran")
+    assert wrong.returncode
+    assert "FASTACT_BACKEND must be one of 'cython', 'numba', 'cupy', 'numpy', not 'fortran'" in wrong.stderr
+    assert "FASTACT_ACCURACY must be one of" in _run(code, FASTACT_ACCURACY="good").stderr
+
+
+def test_a_backend_that_is_registered_serves() -> None:
+    """The recipe "add a backend" of CONTRIBUTING.md, followed."""
+    registry.register("doubled", __name__, "Doubled")
+    try:
+        assert fastact.backends()["doubled"].available
+        x = np.array([1.0, 2.0])
+        assert fastact.relu(x, backend="doubled").tolist() == [2.0, 4.0]
+        with pytest.raises(ValueError, match="already"):
+            registry.register("doubled", __name__, "Doubled")
+    finally:
+        registry.unregister("doubled")
+    with pytest.raises(ValueError, match="backend must be one of"):
+        fastact.relu(x, backend="doubled")
+
+
+class Doubled:
+    """A backend for the test above: twice its input."""
+
+    name = "doubled"
+    arrays = "numpy"
+
+    def missing(self) -> None:
+        return None
+
+    def version(self) -> str:
+        return "1"
+
+    def details(self) -> dict[str, object]:
+        return {}
+
+    def elementwise(self, name: str, direction: str, kind: str, wide: bool):
+        def run(arrays: list, params: list, outs: list) -> None:
+            outs[0][...] = 2 * arrays[-1]
+
+        return run
+
+
+def test_forcing_an_instruction_set() -> None:
+    from fastact.kernels.cpu import compiled
+
+    code = "import warnings; warnings.simplefilter('ignore'); import fastact; print(fastact.backends()['cython'].version)"
+    for name, runs in compiled.INSTRUCTION_SETS.items():
+        done = _run(code, FASTACT_ISA=name)
+        if runs:
+            assert done.stdout.strip() == name
+        else:
+            assert done.returncode == 1
+            assert "this machine's processor lacks these instructions" in done.stderr
+    assert "not an instruction set of this build" in _run(code, FASTACT_ISA="mmx").stderr
+    slow = _run("import fastact", FASTACT_ISA="baseline")
+    if not compiled.HARDWARE_FMA or compiled.ISA != "baseline":
+        assert slow.stderr.count("some 40 times slower") == 1
