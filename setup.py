@@ -100,7 +100,10 @@ setup(
             include_dirs=["kernels/cpu", numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
             extra_compile_args=["-std=c++17", "-O2"],
-            depends=[str(p.relative_to(ROOT)) for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")],
+            depends=[
+                str(p.relative_to(ROOT))
+                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
+            ],
         )
     ],
     cmdclass={"build_ext": BuildExt},

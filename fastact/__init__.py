@@ -20,4 +20,17 @@ globals().update(ACTIVATIONS)
 globals().update(ALIASES)
 #: The docstring examples of the activations, which are instances, for doctest.
 __test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
-__all__ = sorted(["ACTIVATIONS", "Activation", "RowwiseActivation", "backends", "count_calls", "explain", "use_accuracy", "use_backend", *ACTIVATIONS, *ALIASES])
+__all__ = sorted(
+    [
+        "ACTIVATIONS",
+        "Activation",
+        "RowwiseActivation",
+        "backends",
+        "count_calls",
+        "explain",
+        "use_accuracy",
+        "use_backend",
+        *ACTIVATIONS,
+        *ALIASES,
+    ]
+)

@@ -25,7 +25,7 @@ ROW_OPTIONS: dict[str, Any] = {"where": None, "all_masked": "zero", "out": None,
 
 
 def _see_bfloat16(dtype: Any) -> None:
-    if dtype.name == "bfloat16":
+    if common.kind_of(dtype) == "bfloat16":
         compiled.set_bfloat16(dtype)
 
 

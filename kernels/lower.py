@@ -18,7 +18,16 @@ from pathlib import Path
 DEFINITIONS = Path(__file__).parent / "definitions"
 
 #: Calls that become a target's intrinsic; `pick` and `poly` are resolved here.
-INTRINSICS = {"fma": "fma", "abs": "fabs", "copysign": "copysign", "sqrt": "fsqrt", "min": "pymin", "max": "pymax", "bits": "bits", "from_bits": "from_bits"}
+INTRINSICS = {
+    "fma": "fma",
+    "abs": "fabs",
+    "copysign": "copysign",
+    "sqrt": "fsqrt",
+    "min": "pymin",
+    "max": "pymax",
+    "bits": "bits",
+    "from_bits": "from_bits",
+}
 ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits": 1, "from_bits": 1, "pick": 3, "poly": 3}
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&"}
 SHIFT = {ast.LShift: "shift_left", ast.RShift: "shift_right"}
@@ -445,7 +454,9 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
             continue
         call = f"defs::{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
         fields = "abcd"[: o.outputs]
-        give = [f"out[0] = {call};"] if o.outputs == 1 else [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(fields))]
+        give = (
+            [f"out[0] = {call};"] if o.outputs == 1 else [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(fields))]
+        )
         out += [
             f"struct {name}_op {{",
             f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays};",

@@ -12,7 +12,12 @@ from fastact.kernels.definitions import DEFINITIONS
 
 ELEMENTWISE = [name for name, d in DEFINITIONS.items() if d.family == "elementwise"]
 ROWWISE = [name for name, d in DEFINITIONS.items() if d.family == "rowwise"]
-DTYPES = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+DTYPES = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
 #: Backends for NumPy arrays that are there.
 BACKENDS = [name for name, info in fastact.backends().items() if info.available and name != "cupy"]
 

@@ -98,7 +98,11 @@ WRONG = {
     "string parameter": (lambda: fastact.leaky_relu(X, "a"), TypeError, "alpha must be a real number"),
     "none parameter": (lambda: fastact.leaky_relu(X, None), TypeError, "alpha"),
     "parameter axis": (lambda: fastact.prelu(X, np.ones(7, "f4"), axis=2), ValueError, "axis 2 is out of range"),
-    "backend": (lambda: fastact.gelu(X, backend="cuda"), ValueError, "backend must be one of 'cython', 'numba', 'cupy', 'numpy', not 'cuda'"),
+    "backend": (
+        lambda: fastact.gelu(X, backend="cuda"),
+        ValueError,
+        "backend must be one of 'cython', 'numba', 'cupy', 'numpy', not 'cuda'",
+    ),
     "wrong kind": (lambda: fastact.gelu(X, backend="cupy"), ValueError, "backend 'cupy' takes cupy arrays"),
     "accuracy": (lambda: fastact.gelu(X, accuracy="exact"), ValueError, "accuracy must be one of 'fast', 'precise', not 'exact'"),
     "softmax axis": (lambda: fastact.softmax(X, 1), ValueError, "axis 1 is out of range"),

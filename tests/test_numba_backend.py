@@ -95,6 +95,15 @@ def test_module_equals_plain_python(operation: lower.Operation, type_: str) -> N
         bad = ~same(out, expected)
         assert not bad.any(), (x[bad], out[bad], expected[bad])
 
+    # In place, over many vectors: LLVM is told that inputs and output are apart (see `store` in intrinsics.py).
+    arrays = [np.tile(a, 20) for a in (grad, x)[2 - operation.arrays :]]
+    rest = [np.empty_like(arrays[0]) for _ in outs[1:]]
+    for i in range(operation.arrays):
+        inputs = [a.copy() for a in arrays]
+        kernel(inputs, [*params], [inputs[i], *rest])
+        for out, expected in zip([inputs[i], *rest], outs, strict=True):
+            assert same(out, np.tile(expected, 20)).all()
+
 
 def test_parallel_equals_serial_in_place_and_with_array_parameters() -> None:
     rng = np.random.default_rng(0)
@@ -204,7 +213,9 @@ def test_halves_compute_in_the_working_type_and_round_once(kind: str, wide: bool
     patterns = np.arange(65536, dtype=np.uint16)
     got, whole = np.empty_like(patterns), np.empty(65536, type_)
     BACKEND.elementwise("silu", "value", kind, wide)([patterns], [], [got])
-    BACKEND.elementwise("silu", "value", type_, False)([patterns.view(dtype).astype(type_)], [], [whole])
+    with np.errstate(invalid="ignore"):
+        inputs = patterns.view(dtype).astype(type_)
+    BACKEND.elementwise("silu", "value", type_, False)([inputs], [], [whole])
     rounded = conversions(kind, type_, False)[0](whole)
     nan = np.isnan(whole)
     assert np.array_equal(got[~nan], rounded[~nan])
@@ -229,12 +240,15 @@ def oracle(direction: str, x: Array, grad: Array, where: Array | None, masked_na
     return np.where(keep.any(1, keepdims=True) | ~np.bool_(masked_nan), result, np.nan)
 
 
-@pytest.mark.parametrize("direction", ["value", "backward", "backward_from_output"])
-@pytest.mark.parametrize(
-    ("kind", "wide"), [("float32", False), ("float32", True), ("float64", False), ("float16", False), ("bfloat16", True)]
-)
-@pytest.mark.parametrize("shape", [(9, 1000, 1), (40, 3, 1), (7, 5, 6), (2, 37, 150)], ids=str)
-def test_softmax(direction: str, kind: str, wide: bool, shape: tuple[int, int, int]) -> None:
+#: Every type in one direction that contains the others; a module takes Numba two seconds.
+ROWWISE = [(d, "float32", False) for d in ("value", "backward", "backward_from_output")] + [
+    ("backward", kind, wide) for kind, wide in (("float32", True), ("float64", False), ("float16", False), ("bfloat16", True))
+]
+
+
+@pytest.mark.parametrize(("direction", "kind", "wide"), ROWWISE)
+@pytest.mark.parametrize("shape", [(9, 1000, 1), (40, 3, 5), (2, 37, 150)], ids=str)
+def test_softmax(shape: tuple[int, int, int], direction: str, kind: str, wide: bool) -> None:
     rng = np.random.default_rng(1)
     dtype = np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if kind == "bfloat16" else kind)
     x, grad = (rng.standard_normal(shape) * 4 + 1e3 * (kind != "bfloat16")).astype(dtype), rng.standard_normal(shape).astype(dtype)
@@ -244,7 +258,7 @@ def test_softmax(direction: str, kind: str, wide: bool, shape: tuple[int, int, i
     mask[0] = False
     kernel = BACKEND.rowwise("softmax", direction, kind, wide)
     stored = [a.view(np.uint16) if dtype.itemsize == 2 else a for a in (x, grad)]
-    for where, masked_nan in ((None, False), (mask, False), (mask, True)):
+    for where, masked_nan in ((None, False), (mask, False), (mask, True))[kind != "float32" :]:
         expected = oracle(direction, x, grad, where, masked_nan)
         out = np.empty_like(stored[0])
         kernel(stored[0], None if direction == "value" else stored[1], where, masked_nan, out)

@@ -100,11 +100,15 @@ def outputs(definition: Definition, out: Any, count: int) -> list[Any]:
     return list(out)
 
 
-def bind(name: str, arrays: Sequence[str], params: Mapping[str, Any], options: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def bind(
+    name: str, arrays: Sequence[str], params: Mapping[str, Any], options: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """Arguments by name, as Python binds them: arrays by position, parameters by position or name, options by name only."""
     positional = [*arrays, *params]
     if len(args) > len(positional):
-        raise TypeError(f"{name}() takes at most {len(positional)} positional arguments ({', '.join(positional)}), but {len(args)} were given")
+        raise TypeError(
+            f"{name}() takes at most {len(positional)} positional arguments ({', '.join(positional)}), but {len(args)} were given"
+        )
     bound = {**params, **options}
     given = dict(zip(positional, args, strict=False))
     for key, value in kwargs.items():

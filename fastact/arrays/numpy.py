@@ -53,7 +53,13 @@ def finish(result: Array, given: Any, function: Any) -> Any:
 
 
 def run_elementwise(
-    backend: Any, definition: Definition, direction: str, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array | None], wide: bool
+    backend: Any,
+    definition: Definition,
+    direction: str,
+    inputs: Sequence[Array],
+    params: Sequence[Any],
+    outs: Sequence[Array | None],
+    wide: bool,
 ) -> list[Any]:
     """Run an elementwise activation; see `fastact.arrays.cupy.run_elementwise`, whose arguments are the same."""
     x = inputs[-1]
@@ -76,7 +82,9 @@ def run_elementwise(
     return found
 
 
-def _sum_gradients(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], dx: Array, definition: Definition, working: Any) -> list[Array]:
+def _sum_gradients(
+    kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], dx: Array, definition: Definition, working: Any
+) -> list[Array]:
     """Run a learnable activation's backward piece by piece along the first axis, summing the parameters' gradients in float64.
 
     The pieces depend on the shape alone, so the sums have the same bits for any number of threads.
@@ -158,7 +166,16 @@ def _flat(arrays: list[Array]) -> list[Array] | None:
 
 
 def run_rowwise(
-    backend: Any, definition: Definition, direction: str, x: Array, other: Any, axis: int, where: Any, masked_nan: bool, out: Any, wide: bool
+    backend: Any,
+    definition: Definition,
+    direction: str,
+    x: Array,
+    other: Any,
+    axis: int,
+    where: Any,
+    masked_nan: bool,
+    out: Any,
+    wide: bool,
 ) -> Array:
     """Run a row-wise activation; see `fastact.arrays.cupy.run_rowwise`, whose arguments are the same."""
     axis %= x.ndim

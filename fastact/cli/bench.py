@@ -225,13 +225,12 @@ def plot(found: Sequence[Row], title: str, path: Path) -> None:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    if name != "bfloat16":
-        return np.dtype(name)
-    try:
-        import ml_dtypes
-    except ImportError:
-        raise click.ClickException("bfloat16 needs ml_dtypes: pip install 'fastact[bfloat16]'") from None
-    return np.dtype(ml_dtypes.bfloat16)
+    if name == "bfloat16":
+        try:
+            import ml_dtypes  # noqa: F401
+        except ImportError:
+            raise click.ClickException("bfloat16 needs ml_dtypes: pip install 'fastact[bfloat16]'") from None
+    return np.dtype(name)
 
 
 @click.command()

@@ -37,14 +37,15 @@ class Functions:
     """What a network computes its activations with, and the seconds spent in it."""
 
     def __init__(self, value: Function, backward: Backward, softmax: Function) -> None:
-        self.spent = 0.0
-        self.value, self.backward, self.softmax = self._timed(value), self._timed(backward), self._timed(softmax)
+        self.spent = {"activation": 0.0, "softmax": 0.0}
+        self.value, self.backward = self._timed(value, "activation"), self._timed(backward, "activation")
+        self.softmax = self._timed(softmax, "softmax")
 
-    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
             begun = perf_counter()
             result = function(*args)
-            self.spent += perf_counter() - begun
+            self.spent[part] += perf_counter() - begun
             return result
 
         return run
@@ -162,16 +163,16 @@ class Race:
         self.rng = np.random.default_rng(seed)
         self.functions, self.data = functions, data
         self.network = Network(functions, _begin(name), self.rng, dtype)
-        self.epochs: list[float] = []
-        self.activations: list[float] = []
+        #: Seconds of each epoch: of all, and of the activation and softmax in it.
+        self.times: list[dict[str, float]] = []
 
     def epoch(self) -> float:
         """Train an epoch, noting how long it took; returns its loss."""
-        begun, spent = perf_counter(), self.functions.spent
+        self.functions.spent.update(activation=0.0, softmax=0.0)
+        begun = perf_counter()
         with np.errstate(all="ignore"):
             loss = self.network.epoch(*self.data.train, self.rng)
-        self.epochs.append(perf_counter() - begun)
-        self.activations.append(self.functions.spent - spent)
+        self.times.append({"epoch": perf_counter() - begun, **self.functions.spent})
         return loss
 
     def accuracy(self) -> float:
@@ -193,18 +194,20 @@ class Outcome:
     name: str
     accuracy: tuple[float, float]
     calls: dict[str, int]
-    epoch: tuple[float, float]
-    activations: tuple[float, float]
+    seconds: dict[str, tuple[float, float]]
 
     def row(self) -> list[str]:
         """The outcome as a row under `HEAD`."""
-        faster = [f"{plain / ours:.2f}" for ours, plain in (self.epoch, self.activations)]
-        calls = ", ".join(f"{backend} {count}" for backend, count in self.calls.items())
-        times = [seconds(t) for t in (*self.epoch, *self.activations)]
-        return [self.name, calls, *(f"{a:.3f}" for a in self.accuracy), *times[:2], faster[0], *times[2:], faster[1]]
+        served = ", ".join(f"{backend} {count}" for backend, count in self.calls.items())
+        times = [cell for part in ("epoch", "activation") for cell in _compared(*self.seconds[part])]
+        return [self.name, served, *(f"{a:.3f}" for a in self.accuracy), *times]
 
 
-HEAD = ["activation", "calls", "accuracy", "plain", "epoch", "plain", "x", "activations", "plain", "x"]
+def _compared(ours: float, plain: float) -> list[str]:
+    return [seconds(ours), seconds(plain), f"{plain / ours:.2f}"]
+
+
+HEAD = ["activation", "calls", "accuracy", "plain", "epoch", "plain", "x", "activation", "plain", "x"]
 
 
 def train(
@@ -224,13 +227,8 @@ def train(
         for _ in range(epochs):
             plain.epoch()
             report("racing", ours.epoch())
-    return Outcome(
-        name,
-        (accuracy, plain.accuracy()),
-        calls,
-        (median(ours.epochs), median(plain.epochs)),
-        (median(ours.activations), median(plain.activations)),
-    )
+    times = {part: (median(e[part] for e in ours.times), median(e[part] for e in plain.times)) for part in ours.times[0]}
+    return Outcome(name, (accuracy, plain.accuracy()), calls, times)
 
 
 @click.command()
@@ -262,14 +260,15 @@ def demo(activation: str, epochs: int, backend: str | None, dtype: str, seed: in
     layers = "-".join(map(str, LAYERS))
     click.echo(f"{layers} units, {dtype}, {epochs} epochs; {len(data.train[1])} digits to train, {len(data.test[1])} to test")
     if activation == "all":
-        click.echo("epoch, activations: seconds for one, median; plain: the same by NumPy formulas; x: how many times as fast\n")
+        click.echo("epoch: its median time, and the hidden activation's part; plain: by NumPy formulas; x: how many times as fast\n")
         click.echo(table(HEAD, [o.row() for o in outcomes], left=2))
         return
     (o,) = outcomes
     served = ", ".join(f"{backend} served {count} calls" for backend, count in o.calls.items())
     click.echo(f"{o.name}: test accuracy {o.accuracy[0]:.4f}; by plain NumPy formulas {o.accuracy[1]:.4f}")
     click.echo(served)
-    for what, (ours, theirs) in {"an epoch": o.epoch, "activations": o.activations}.items():
-        click.echo(f"{what:12} {seconds(ours):>8}, by plain NumPy formulas {seconds(theirs):>8}: {theirs / ours:.2f} times as fast")
+    for part, pair in o.seconds.items():
+        ours, plain, faster = _compared(*pair)
+        click.echo(f"{part:10} {ours:>8}, by plain NumPy formulas {plain:>8}: {faster} times as fast")
     if not formulas.formula(o.name).plain:
         click.echo(f"(there is no plain formula of {o.name}: fastact's own NumPy reference stood in)")

@@ -11,11 +11,12 @@ from math import pi, sqrt
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy.special import erf
 
 from ..reference import REFERENCE
 
-Array = np.ndarray[Any, Any]
+#: NumPy's and SciPy's results have no better type than this.
+Array = Any
 Function = Callable[..., Array]
 #: What a parameter without a default is given, and begins with where it is learned.
 SLOPE = 0.25
@@ -50,11 +51,11 @@ def _silu_derivative(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    return 0.5 * x * (1 + special.erf(x / sqrt(2)))
+    return 0.5 * x * (1 + erf(x / sqrt(2)))
 
 
 def _gelu_derivative(x: Array) -> Array:
-    return 0.5 * (1 + special.erf(x / sqrt(2))) + x * np.exp(-x * x / 2) / sqrt(2 * pi)
+    return 0.5 * (1 + erf(x / sqrt(2))) + x * np.exp(-x * x / 2) / sqrt(2 * pi)
 
 
 def _softplus(x: Array, beta: Any) -> Array:

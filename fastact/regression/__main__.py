@@ -14,6 +14,9 @@ from . import check as checks
 from .baseline import BaselineError, expected, load, machine, save, updated
 from .suite import Row
 
+#: From the root of a checkout.
+DEFAULT = Path("benchmarks/baseline.json")
+#: Exit statuses.
 SLOWER, UNKNOWN = 1, 3
 
 
@@ -28,16 +31,19 @@ def table(findings: Sequence[checks.Finding]) -> str:
     lines = [f"{'row':{width}}  {'now':>9}  {'baseline':>9}  {'change':>8}  verdict"]
     for f in findings:
         before, change = ("-", "-") if f.baseline is None else (f"{f.baseline:.4g}", f"{f.change:+.1%}")
-        lines.append(f"{f.row!s:{width}}  {f.ratio:9.4g}  {before:>9}  {change:>8}  {f.verdict.upper() if f.verdict == 'slower' else f.verdict}")
+        verdict = f.verdict.upper() if f.verdict == "slower" else f.verdict
+        lines.append(f"{f.row!s:{width}}  {f.ratio:9.4g}  {before:>9}  {change:>8}  {verdict}")
     return "\n".join(lines)
 
 
 @click.command(name="python -m fastact.regression")
 @click.option("--select", metavar="REGEX", default="", help="Only rows whose name matches, such as 'cython-gelu|softmax.*float32'.")
-@click.option("--baseline", type=click.Path(path_type=Path), default="benchmarks/baseline.json", show_default=True, help="The file of stored ratios.")
+@click.option("--baseline", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="The file of stored ratios.")
 @click.option("--update", is_flag=True, help="Store this machine's ratios instead of comparing with them.")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=checks.TOLERANCE, show_default=True, help="What may be lost: 0.25 is a quarter.")
-@click.option("--attempts", type=click.IntRange(min=1), default=checks.ATTEMPTS, show_default=True, help="How often a slow row is measured.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=checks.TOLERANCE, show_default=True, help="What may be lost; 0.25: a quarter."
+)
+@click.option("--attempts", type=click.IntRange(min=1), default=checks.ATTEMPTS, show_default=True, help="How often to time a slow row.")
 def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: int) -> None:
     """Time every kernel against a yardstick and compare with the stored baseline.
 
@@ -62,7 +68,8 @@ def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: 
     before = {row: expected(tables, row) for row in rows}
     if not any(before.values()):
         known = "; ".join(sorted(tables)) or "no machine"
-        click.echo(f"{baseline} has no baseline for {'; '.join(machines)}: nothing is compared. It knows {known}. Store one with --update.", err=True)
+        click.echo(f"nothing to compare with: {baseline} has no baseline for {'; '.join(machines)}", err=True)
+        click.echo(f"it has one for {known}; store one for this machine with --update", err=True)
         sys.exit(UNKNOWN)
     findings = checks.check(rows, before, progress, tolerance, attempts)
     click.echo(table(findings))

@@ -59,10 +59,9 @@ def load(path: Path) -> Tables:
         return {}
     except (OSError, ValueError) as error:
         raise BaselineError(f"the baseline {path} cannot be read: {error}") from error
-    for name, table in tables.items() if isinstance(tables, dict) else [("the whole file", None)]:
-        bad = {k: v for k, v in table.items() if not (isinstance(v, float | int) and 0 < v < math.inf)} if isinstance(table, dict) else table
-        if bad or not isinstance(table, dict):
-            raise BaselineError(f"the baseline {path} is damaged: {name} should map rows to ratios above 0, but holds {str(bad)[:200]}")
+    for name, table in tables.items() if isinstance(tables, dict) else [("the file", tables)]:
+        if not isinstance(table, dict) or not all(isinstance(ratio, float | int) and 0 < ratio < math.inf for ratio in table.values()):
+            raise BaselineError(f"the baseline {path} is damaged: {name} should map rows to ratios above 0")
     return dict(tables)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from .yardstick import ROUNDS, measure
 TOLERANCE = 0.25
 #: How often a row that looks slow is measured before it is called slower.
 ATTEMPTS = 6
+#: Seconds between these attempts: other processes come and go by the second.
+PAUSE = 3.0
 #: How often a row is measured for the baseline, which is the median.
 PASSES = 3
 #: The reference is not there to be fast.
@@ -65,6 +68,7 @@ def check(
     progress: Progress,
     tolerance: float = TOLERANCE,
     attempts: int = ATTEMPTS,
+    pause: float = PAUSE,
 ) -> list[Finding]:
     """Measure rows and compare them with their baselines.
 
@@ -74,7 +78,10 @@ def check(
     found = {row: Finding(row, measure(row), baselines[row], tolerance) for row in progress(rows, "measuring")}
     for attempt in range(1, attempts):
         slow = [row for row, finding in found.items() if finding.verdict == "slower"]
-        for row in progress(slow, f"slow rows again, {attempt} of {attempts - 1}") if slow else ():
+        if not slow:
+            break
+        time.sleep(pause)
+        for row in progress(slow, f"slow rows again, {attempt} of {attempts - 1}"):
             ratio = min(found[row].ratio, measure(row, rounds=2 * ROUNDS))
             found[row] = Finding(row, ratio, baselines[row], tolerance)
     return list(found.values())

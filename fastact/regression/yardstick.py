@@ -1,7 +1,7 @@
-"""What a row is timed against, and how: both in turns, so that whatever slows the machine slows both.
+"""What a row is timed against, and how: in turns, so that whatever slows the machine slows both.
 
 Rows bound by memory (cost class "move", and everything on a GPU) are measured by a copy of as many bytes, rows bound by arithmetic
-by a fixed loop of multiplications and additions; both on as many threads as the row runs on.
+by a fixed loop of multiply-adds over as many; both on as many threads as the row runs on.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ Repeat = Callable[[int], object]
 SAMPLE_SECONDS = 0.0005
 #: Samples of each in a measurement.
 ROUNDS = 15
-#: Rounds of the arithmetic in one repetition, some 10 microseconds.
-ARITHMETIC = 5000
 #: Elements that a thread gets at least.
 PIECE = 1 << 14
 
@@ -56,13 +54,17 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def copy(nbytes: int, threads: int = 1) -> Repeat:
     """A copy that moves `nbytes`: half of them read, half written."""
-    source, target = (np.array_split(np.ones(nbytes // 2, np.uint8), threads) for _ in range(2))
-    return _threaded([repeat(functools.partial(np.copyto, t, s)) for s, t in zip(source, target, strict=True)])
+    return _over(nbytes, threads, lambda source, target: functools.partial(np.copyto, target, source))
 
 
-def arithmetic(threads: int = 1) -> Repeat:
-    """A fixed amount of arithmetic on each thread."""
-    return _threaded([lambda number: compiled.fma_yardstick(number * ARITHMETIC)] * threads)
+def arithmetic(nbytes: int, threads: int = 1) -> Repeat:
+    """A fixed loop of multiply-adds that moves `nbytes`."""
+    return _over(nbytes, threads, lambda source, target: functools.partial(compiled.fma_yardstick, source, target))
+
+
+def _over(nbytes: int, threads: int, call: Callable[[Any, Any], Callable[[], object]]) -> Repeat:
+    arrays = [np.array_split(np.ones(nbytes // 16), threads) for _ in range(2)]
+    return _threaded([repeat(call(source, target)) for source, target in zip(*arrays, strict=True)])
 
 
 def device_copy(library: Any, nbytes: int) -> Repeat:
@@ -78,7 +80,7 @@ def yardstick(row: Row) -> Repeat:
         return device_copy(importlib.import_module(row.library), row.bytes)
     available = registry.get(row.served_by).details().get("threads", 1)
     threads = max(1, min(available if isinstance(available, int) else 1, row.size // PIECE))
-    return copy(row.bytes, threads) if row.cost == "move" else arithmetic(threads)
+    return (copy if row.cost == "move" else arithmetic)(row.bytes, threads)
 
 
 def sample(run: Repeat, number: int) -> float:

@@ -39,7 +39,7 @@ cdef extern from "select.hpp":
     const char *FASTACT_DIGEST
     void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int wide, const void **, const Py_ssize_t *, void **, size_t) nogil
     int fastact_run_rowwise(fastact_rowwise, int kind, int wide, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
-    double fastact_fma_yardstick(size_t) nogil
+    void fastact_fma_yardstick(const double *, double *, size_t) nogil
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject
@@ -227,12 +227,12 @@ def run_rowwise(str name, str kind, bint wide, cnp.ndarray x, other, where, bint
         raise MemoryError(f"{name}: no memory for a scratch tile of {n} rows")
 
 
-def fma_yardstick(Py_ssize_t n):
-    """A fixed amount of arithmetic, for the regression check to time kernels against."""
-    cdef double result
+def fma_yardstick(cnp.ndarray x, cnp.ndarray out):
+    """A fixed loop over two contiguous arrays of float64, for the regression check to time kernels against."""
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
     with nogil:
-        result = fastact_fma_yardstick(n)
-    return result
+        fastact_fma_yardstick(<const double *>cnp.PyArray_DATA(x), <double *>cnp.PyArray_DATA(out), n)
+
 
 
 # ---------------------------------------------------------------- the fast path

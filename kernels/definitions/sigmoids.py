@@ -159,7 +159,8 @@ def sigmoid_tanh_slope(e: Any, e_low: Any, p: Any) -> Any:
     d = fma(e, e + 2.0, 1.0)
     a = 1.0 / d
     b = e / fma(square, fma(square, 0.25, 0.5), 0.25)
-    return a + fma(p, a + b, fma(a, fma(-a, d, 1.0), b))
+    # a + b rounded is good enough for the product with p; to the sum itself, the remainder of the first division returns.
+    return a + fma(a, fma(-a, d, 1.0), fma(p, a + b, b))
 
 
 @sigmoid_tanh_slope.float64

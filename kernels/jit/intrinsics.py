@@ -27,13 +27,16 @@ LANES = 32  # of the packs that reductions run on; fixed, so that sums do not de
 BLOCK = 512  # elements of a block on the stack
 
 
-# Options of a scalar function, of a loop, of the function that is called from outside.
+# Options of a scalar function, of a loop, of the function that is called from outside: the only one that needs to be seen there.
+INSIDE = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def scalar(function):
-    return njit(error_model="numpy", forceinline=True)(function)
+    return njit(forceinline=True, **INSIDE)(function)
 
 
 def loop(function):
-    return njit(error_model="numpy", nogil=True)(function)
+    return njit(**INSIDE)(function)
 
 
 def entry(parallel, *kinds):

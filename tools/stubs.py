@@ -1,0 +1,29 @@
+"""Write ``fastact/__init__.pyi``, the public names for type checkers, from the definitions. A test tells when it is stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fastact
+
+STUB = Path(__file__).parents[1] / "fastact" / "__init__.pyi"
+
+
+def text() -> str:
+    """The stub as it should be."""
+    from fastact.activation import ACTIVATIONS, ALIASES
+
+    fixed = {
+        ".activation": ("ACTIVATIONS", "Activation", "RowwiseActivation", "count_calls", "explain"),
+        ".dispatch": ("backends", "use_accuracy", "use_backend"),
+    }
+    lines = ["# Written by tools/stubs.py; do not edit."]
+    lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]
+    lines += ["", "__version__: str", "__all__: list[str]", ""]
+    lines += [f"{name}: {type(function).__name__}" for name, function in {**ACTIVATIONS, **ALIASES}.items()]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    STUB.write_text(text())
+    print(f"{STUB.name}: {len(fastact.__all__)} names")
