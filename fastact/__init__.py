@@ -4,7 +4,7 @@
 >>> fastact.relu(np.array([-1.0, 0.5]))
 array([0. , 0.5])
 
-Functions are listed by ``fastact.activations()``; each has ``derivative`` and ``backward``.
+``fastact.ACTIVATIONS`` holds all functions by name; each has ``derivative`` and ``backward``.
 """
 
 from ._source_tree import check as _check

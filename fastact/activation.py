@@ -7,7 +7,6 @@ itself and hands everything else to `_general`, here.
 from __future__ import annotations
 
 import inspect
-import numbers
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,10 @@ from .thresholds import CROSSOVER
 
 #: What is passed in, in order, for each direction.
 INPUTS = {"value": ("x",), "derivative": ("x",), "backward": ("grad", "x"), "backward_from_output": ("grad", "y")}
-OPTIONS: dict[str, Any] = {"out": None, "backend": None, "accuracy": None, "axis": None}
-ROW_OPTIONS: dict[str, Any] = {"where": None, "all_masked": "zero", "out": None, "backend": None, "accuracy": None}
+COMMON: dict[str, Any] = {"out": None, "backend": None, "accuracy": None}
+#: With parameters, which may lie on an axis; of row-wise functions.
+PARAMETER_OPTIONS: dict[str, Any] = {**COMMON, "axis": None}
+ROW_OPTIONS: dict[str, Any] = {"where": None, "all_masked": "zero", **COMMON}
 
 
 def _see_bfloat16(dtype: Any) -> None:
@@ -51,7 +52,7 @@ class _Direction(compiled.Entry):
         empty = P.empty
         found = [P(name, P.POSITIONAL_OR_KEYWORD) for name in INPUTS[self.direction]]
         found += [P(n, P.POSITIONAL_OR_KEYWORD, default=empty if d is None else d) for n, d in self.definition.params.items()]
-        options = {k: v for k, v in OPTIONS.items() if k != "axis" or self.definition.params}
+        options = PARAMETER_OPTIONS if self.definition.params else COMMON
         return inspect.Signature([*found, *(P(name, P.KEYWORD_ONLY, default=default) for name, default in options.items())])
 
     def __repr__(self) -> str:
@@ -68,41 +69,49 @@ class _Direction(compiled.Entry):
 
     def _general(self, *args: Any, **kwargs: Any) -> Any:
         """Any call: checked, dispatched, run."""
-        definition, names = self.definition, INPUTS[self.direction]
-        bound = common.bind(self.__name__, names, definition.params, OPTIONS, args, kwargs)
+        definition, label, names = self.definition, self.__name__, INPUTS[self.direction]
+        options = PARAMETER_OPTIONS if definition.params else COMMON
+        bound = common.bind(label, names, definition.params, options, args, kwargs)
         learnable = definition.learnable if self.direction == "backward" else ()
-        outs = common.outputs(definition, bound["out"], 1 + len(learnable))
-        named = {n: bound[n] for n in (*names, *definition.params)} | {f"out[{i}]": o for i, o in enumerate(outs)}
-        module = arrays.of(named)
+        outs = common.outputs(label, bound["out"], 1 + len(learnable))
+        module = arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
         given = bound["x"]
-        x = common.floating(module.asarray(given), definition, "x")
+        plain = module.asarray(given)
+        x = common.floating(plain, definition, "x", label)
         _see_bfloat16(x.dtype)
         inputs = [x]
         if self.direction == "backward":
-            grad = module.asarray(bound["grad"])
-            if module.asarray(given).dtype != x.dtype:  # x was of integers
-                grad = common.floating(grad, definition, "grad")
-            common.check_same(definition, x, grad, "grad")
-            inputs = [grad, x]
-        params = [common.parameter(definition, n, bound[n], x, bound["axis"], module.asarray) for n in definition.params]
+            inputs = [_gradient(module, bound["grad"], plain, x, definition, label, "x"), x]
+        axis = None if bound.get("axis") is None else common.position(label, bound["axis"], x.ndim)
+        params = [common.parameter(label, n, bound[n], x, axis, module.asarray) for n in definition.params]
         for i, out in enumerate(outs):
             if out is not None:
                 shape = x.shape if i == 0 else _shape(bound[learnable[i - 1]])
-                common.check_out(definition, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
+                common.check_out(label, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
         choice = dispatch.decide(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"])
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise"
-        plain = [None if o is None else module.asarray(o) for o in outs]
-        backend = registry.get(choice.backend)
+        targets = [None if out is None else module.asarray(out) for out in outs]
         count_call(choice.backend)
-        results = module.run_elementwise(backend, definition, self.direction, inputs, params, plain, wide)
-        if learnable:  # a gradient has its parameter's own shape, also where `axis` moved it
-            results[1:] = [r.reshape(_shape(bound[p])) for r, p in zip(results[1:], learnable, strict=True)]
-        returned = [module.finish(r, given, self) if o is None else o for r, o in zip(results, outs, strict=True)]
-        return tuple(returned) if learnable else returned[0]
+        results = module.run_elementwise(registry.get(choice.backend), definition, self.direction, inputs, params, targets, wide)
+        result = module.finish(results[0], given, self) if outs[0] is None else outs[0]
+        if not learnable:
+            return result
+        # A gradient has its parameter's own shape, also where `axis` moved it; a number's is a number.
+        gradients = [r.reshape(_shape(bound[p])) for r, p in zip(results[1:], learnable, strict=True)]
+        return result, *(module.finish(g, None, self) if out is None else out for g, out in zip(gradients, outs[1:], strict=True))
+
+
+def _gradient(module: Any, grad: Any, plain: Any, x: Any, definition: Definition, label: str, name: str) -> Any:
+    """The gradient as an array like x; `plain` is x before its integers became floats. What has no dtype of its own takes x's."""
+    array = module.asarray(grad if hasattr(grad, "dtype") else np.asarray(grad, x.dtype))
+    if plain.dtype != x.dtype:
+        array = common.floating(array, definition, "grad", label)
+    common.check_gradient(label, array, x, name)
+    return array
 
 
 def _shape(parameter: Any) -> tuple[int, ...]:
-    return () if isinstance(parameter, numbers.Number) else tuple(np.shape(parameter))
+    return tuple(np.shape(parameter))
 
 
 class Activation(_Direction):
@@ -163,47 +172,33 @@ class RowwiseActivation:
     def _run(self, direction: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         definition, names = self.definition, INPUTS[direction]
         label = self.__name__ if direction == "value" else f"{self.__name__}.{direction}"
-        options = {k: v for k, v in ROW_OPTIONS.items() if direction != "backward_from_output" or k not in ("where", "all_masked")}
-        bound = {"where": None, "all_masked": "zero"} | common.bind(label, names, {"axis": -1}, options, args, kwargs)
+        options = ROW_OPTIONS if direction != "backward_from_output" else COMMON
+        bound = ROW_OPTIONS | common.bind(label, names, {"axis": -1}, options, args, kwargs)
         if bound["all_masked"] not in ("zero", "nan"):
             raise ValueError(f"{label}: all_masked must be 'zero' or 'nan', not {bound['all_masked']!r}")
-        module = arrays.of({n: bound[n] for n in (*names, "where", "out")})
+        (out,) = common.outputs(label, bound["out"], 1)
+        module = arrays.of({**bound, "out": out})
         given = bound[names[-1]]
-        x = common.floating(module.asarray(given), definition, names[-1])
+        plain = module.asarray(given)
+        x = common.floating(plain, definition, names[-1], label)
         _see_bfloat16(x.dtype)
-        grad = None
-        if direction != "value":
-            grad = module.asarray(bound["grad"])
-            if module.asarray(given).dtype != x.dtype:
-                grad = common.floating(grad, definition, "grad")
-            common.check_same(definition, x, grad, "grad")
-        axis = _axis(label, bound["axis"], x.ndim)
+        grad = None if direction == "value" else _gradient(module, bound["grad"], plain, x, definition, label, names[-1])
+        axis = common.position(label, bound["axis"], max(x.ndim, 1))
         where = _where(label, bound["where"], x, module)
-        out = bound["out"]
         if out is not None:
-            common.check_out(definition, out, x.shape, x.dtype, module.owns)
+            common.check_out(label, out, x.shape, x.dtype, module.owns)
         kind = common.kind_of(x.dtype)
         choice = dispatch.decide(module.NAME, kind, int(x.size), definition.cost, bound["backend"])
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or kind == "float64"
-        backend = registry.get(choice.backend)
         count_call(choice.backend)
-        plain = None if out is None else module.asarray(out)
+        target = None if out is None else module.asarray(out)
         shape = x.shape
         if x.ndim == 0:  # a row of one
-            x, grad, where, plain = (None if a is None else a.reshape(1) for a in (x, grad, where, plain))
+            x, grad, where, target = (None if a is None else a.reshape(1) for a in (x, grad, where, target))
         masked_nan = bound["all_masked"] == "nan"
-        result = module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, plain, wide)
+        backend = registry.get(choice.backend)
+        result = module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, target, wide)
         return module.finish(result.reshape(shape), given, self) if out is None else out
-
-
-def _axis(label: str, axis: Any, ndim: int) -> int:
-    try:
-        position = int(axis.__index__())
-    except AttributeError:
-        raise TypeError(f"{label}: axis must be an integer, not {axis!r}") from None
-    if not -max(ndim, 1) <= position < max(ndim, 1):
-        raise ValueError(f"{label}: axis {position} is out of range for an array of {ndim} dimensions")
-    return position
 
 
 def _where(label: str, where: Any, x: Any, module: Any) -> Any:
@@ -212,11 +207,7 @@ def _where(label: str, where: Any, x: Any, module: Any) -> Any:
     where = module.asarray(where)
     if where.dtype != np.bool_:
         raise TypeError(f"{label}: where must be an array of bool, not {where.dtype}")
-    try:
-        fits = np.broadcast_shapes(where.shape, x.shape) == x.shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not common.broadcasts(where.shape, x.shape):
         raise ValueError(f"{label}: where has shape {where.shape}, which does not broadcast to x's shape {x.shape}")
     return where
 
@@ -229,17 +220,16 @@ def _find(name: str, direction: str) -> Any:
 
 # ---------------------------------------------------------------- who served what
 
-_calls: dict[str, int] | None = None
+_calls: dict[str, int] = {}
 
 
 def count_call(backend: str) -> None:
-    """Note that a backend serves a call, if anybody counts."""
-    if _calls is not None:
-        _calls[backend] = _calls.get(backend, 0) + 1
+    """Note that a backend serves a call that did not take the fast path."""
+    _calls[backend] = _calls.get(backend, 0) + 1
 
 
 class count_calls:
-    """Count, inside a ``with`` block, which backend serves how many calls. For reports: it switches the fast path off.
+    """Count which backend serves how many calls inside a ``with`` block; the counts are there when it ends.
 
     Examples
     --------
@@ -251,15 +241,17 @@ class count_calls:
     """
 
     def __enter__(self) -> dict[str, int]:
-        global _calls
-        compiled.add_override(1)
-        self._before, _calls = _calls, {}
-        return _calls
+        self._before = self._now()
+        self._found: dict[str, int] = {}
+        return self._found
 
     def __exit__(self, *exc: object) -> None:
-        global _calls
-        compiled.add_override(-1)
-        _calls = self._before
+        counts = {name: count - self._before.get(name, 0) for name, count in self._now().items()}
+        self._found.update({name: count for name, count in counts.items() if count})
+
+    @staticmethod
+    def _now() -> dict[str, int]:
+        return {**_calls, "cython": _calls.get("cython", 0) + compiled.served()}
 
 
 # ---------------------------------------------------------------- explanations
@@ -326,10 +318,10 @@ def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None
     if definition is None:
         raise TypeError(f"fn must be one of fastact's functions, not {fn!r}")
     module = arrays.of({"x": x})
-    x = common.floating(module.asarray(x), definition, "x")
+    x = common.floating(module.asarray(x), definition, "x", "explain")
     kind = common.kind_of(x.dtype)
     choice = dispatch.decide(module.NAME, kind, int(x.size), definition.cost, backend)
-    label = getattr(fn, "__name__", definition.name)
+    label = fn.__name__ if fn.__name__.startswith(definition.name) else f"{definition.name}.{fn.__name__}"
     return Explanation(label, module.NAME, kind, int(x.size), dispatch.named_accuracy(accuracy), choice)
 
 

@@ -35,5 +35,6 @@ def same_bits(a: Any, b: Any) -> bool:
     if a.dtype.kind in "iu":
         return bool((a == b).all())
     unsigned = f"u{a.dtype.itemsize}"
-    nan = np.isnan(a.astype(np.float64)) & np.isnan(b.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        nan = np.isnan(a.astype(np.float64)) & np.isnan(b.astype(np.float64))
     return bool(((np.ascontiguousarray(a).view(unsigned) == np.ascontiguousarray(b).view(unsigned)) | nan).all())

@@ -245,6 +245,29 @@ def test_parameter_gradients(backend: str, dtype: str, shape: tuple[int, ...]) -
     assert same_bits(outs[1], dalpha)
 
 
+def test_parameter_gradients_of_odd_shapes() -> None:
+    x = np.linspace(-3, 3, 7, dtype=np.float32)
+    dx, dalpha = fastact.prelu.backward(x, x, np.broadcast_to(np.float32(0.1), (7,)))  # one value, but a gradient for each
+    assert dalpha.tolist() == [v * v if v <= 0 else 0 for v in x.tolist()]
+    empty = np.zeros(0)
+    assert [g.shape for g in fastact.prelu.backward(empty, empty, empty)] == [(0,), (0,)]
+    assert fastact.prelu.backward(np.zeros((0, 3)), np.zeros((0, 3)), np.ones(3))[1].tolist() == [0, 0, 0]
+    masked = np.ma.MaskedArray(x, x > 0)
+    dx, dalpha = fastact.prelu.backward(x, masked, 0.5)
+    assert type(dx) is np.ma.MaskedArray
+    assert isinstance(dalpha, np.float32)
+    with np.errstate(all="raise"):
+        half = np.full(70000, -1, np.float16)
+        assert fastact.prelu.backward(half, half, 0.5)[1] == np.inf
+        assert fastact.leaky_relu(-np.ones(2, np.float32), np.array([1e300])).tolist() == [-np.inf, -np.inf]
+
+
+def test_gradients_without_a_dtype_take_that_of_x() -> None:
+    x = np.linspace(-3, 3, 3, dtype=np.float32)
+    assert fastact.gelu.backward([1.0, 2.0, 3.0], x).dtype == np.float32
+    assert fastact.gelu.backward(1.0, np.float32(2)).dtype == np.float32
+
+
 def test_channel_axis() -> None:
     x, grad = (_sample((2, 3, 4), np.dtype(np.float32)) for _ in range(2))
     alpha = _sample((3,), np.dtype(np.float32))

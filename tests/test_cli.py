@@ -125,6 +125,11 @@ def test_bench_of_one_backend() -> None:
     assert next(line.split()[1:3] for line in lines if line.startswith("relu")) == ["fastact", "numpy"]
 
 
+def test_bench_knows_before_the_work_that_it_cannot_save() -> None:
+    assert "there is no folder" in run("bench", "--plot", "/no/such/folder/speed.png", code=2).output
+    assert "should end in .png" in run("bench", "--plot", "speed.xyz", code=2).output
+
+
 def test_cache(tmp_path: Path) -> None:
     (tmp_path / "numba" / "__pycache__").mkdir(parents=True)
     (tmp_path / "numba" / "__pycache__" / "kernel.nbi").write_bytes(bytes(1024))

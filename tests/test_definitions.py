@@ -117,14 +117,14 @@ def test_primitives_as_python(name: str, kind: str) -> None:
 )  # fmt: skip
 def test_fma(a: float, b: float, c: float) -> None:
     """Against twice the digits: a product and a sum of float32 rounded to odd in float64, then once more."""
-    a, b, c = (np.float32(v) for v in (a, b, c))
-    got = language.fma(a, b, c)
+    got = language.fma(np.float32(a), np.float32(b), np.float32(c))
     assert type(got) is np.float32
     with np.errstate(all="ignore"):
-        product = np.float64(a) * np.float64(b)  # exact
-        total = product + np.float64(c)
-        lost = (product - (total - (total - product))) + (np.float64(c) - (total - product))
-        if np.isfinite(lost) and lost != 0.0 and not np.int64(total.view(np.int64)) & 1:
+        wide = [np.float64(np.float32(v)) for v in (a, b, c)]
+        product = wide[0] * wide[1]  # exact
+        total = product + wide[2]
+        lost = (product - (total - (total - product))) + (wide[2] - (total - product))
+        if np.isfinite(lost) and lost != 0.0 and not total.view(np.int64) & 1:
             total = np.nextafter(total, np.copysign(math.inf, lost))
         expected = np.float32(total)
     assert (math.isnan(got) and math.isnan(expected)) or (got == expected and np.signbit(got) == np.signbit(expected))
@@ -152,7 +152,7 @@ def test_literals_take_the_type_of_the_numbers() -> None:
 
 def test_softmax_as_python() -> None:
     softmax = DEFINITIONS["softmax"]
-    x = np.float32([1e7 + 2.0, 1e7, 1e7 + 1.0])
+    x = np.array([1e7 + 2.0, 1e7, 1e7 + 1.0], np.float32)
     np.testing.assert_allclose(softmax(x), [0.66524096, 0.09003057, 0.24472847], rtol=1e-6)
     assert {type(v) for v in softmax(x)} == {np.float32}
     for row in ([-math.inf, -math.inf], [1.0, math.inf], [1.0, math.nan]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import numbers
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +22,7 @@ def kind_of(dtype: Any) -> str:
     return str(np.dtype(dtype).name)
 
 
-def floating(x: Any, definition: Definition, argument: str) -> Any:
+def floating(x: Any, definition: Definition, argument: str, label: str) -> Any:
     """`x` in a type that is computed with: integers become float64 unless the function keeps them.
 
     Raises
@@ -35,68 +35,86 @@ def floating(x: Any, definition: Definition, argument: str) -> Any:
         return x if definition.integers else x.astype("float64")
     if kind_of(x.dtype) in KINDS or (kind == "f" and x.dtype.itemsize > 8):
         return x
-    raise TypeError(f"{definition.name}: {argument} has dtype {x.dtype}; accepted are {ACCEPTED}")
+    raise TypeError(f"{label}: {argument} has dtype {x.dtype}; accepted are {ACCEPTED}")
 
 
-def check_same(definition: Definition, first: Any, second: Any, argument: str) -> None:
-    """`second` must have the dtype and shape of x, `first`."""
-    if kind_of(second.dtype) != kind_of(first.dtype):
-        raise TypeError(f"{definition.name}: {argument} has dtype {second.dtype}, but x has {first.dtype}; they must be the same")
-    if second.shape != first.shape:
-        raise ValueError(f"{definition.name}: {argument} has shape {second.shape}, but x has {first.shape}; they must be the same")
+def check_gradient(label: str, grad: Any, x: Any, name: str) -> None:
+    """`grad` must have the dtype and shape of `x`, which is called `name`."""
+    if kind_of(grad.dtype) != kind_of(x.dtype):
+        raise TypeError(f"{label}: grad has dtype {grad.dtype}, but {name} has {x.dtype}; they must be the same")
+    if grad.shape != x.shape:
+        raise ValueError(f"{label}: grad has shape {grad.shape}, but {name} has {x.shape}; they must be the same")
 
 
-def parameter(definition: Definition, name: str, value: Any, x: Any, axis: int | None, asarray: Any) -> Any:
-    """A parameter as a Python float rounded to x's dtype, or as an array of that dtype that broadcasts to x."""
-    if value is None:
-        raise TypeError(f"{definition.name}() missing required parameter {name!r}")
-    if not isinstance(value, (numbers.Number, np.number)) and not hasattr(value, "dtype"):
-        value = np.asarray(value)
-    dtype = getattr(value, "dtype", np.dtype(type(value)) if isinstance(value, (bool, complex)) else np.dtype("float64"))
-    if dtype.kind not in "iuf" and kind_of(dtype) not in KINDS:
-        raise TypeError(f"{definition.name}: {name} must be a real number or an array of them, not {dtype}")
-    target = x.dtype if x.dtype.kind not in "iu" else np.dtype("float64")
-    if not hasattr(value, "shape") or (isinstance(value, np.generic) and value.shape == ()):
-        with np.errstate(all="ignore"):
-            return float(np.asarray(value, "float64").astype(target.newbyteorder("=")))
-    value = asarray(value).astype(target.newbyteorder("="), copy=False)
-    if axis is not None and value.ndim == 1:
-        if not -x.ndim <= axis < x.ndim:
-            raise ValueError(f"{definition.name}: axis {axis} is out of range for x of {x.ndim} dimensions")
-        value = value.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+def position(label: str, axis: Any, ndim: int) -> int:
+    """`axis` as a number from 0.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    numpy.exceptions.AxisError
+        If there is no such axis; a ValueError and an IndexError.
+    """
     try:
-        fits = np.broadcast_shapes(value.shape, x.shape) == x.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{definition.name}: {name} has shape {value.shape}, which does not broadcast to x's shape {x.shape}")
-    return value
+        number = int(operator.index(axis)) if not isinstance(axis, (bool, np.bool_)) else None
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{label}: axis must be an integer, not {axis!r}")
+    if not -ndim <= number < ndim:
+        raise np.exceptions.AxisError(f"{label}: axis {number} is out of range for an array of {ndim} dimensions")
+    return number % ndim
 
 
-def check_out(definition: Definition, out: Any, shape: tuple[int, ...], dtype: Any, owns: Any, argument: str = "out") -> None:
+def parameter(label: str, name: str, value: Any, x: Any, axis: int | None, asarray: Any) -> Any:
+    """A parameter as a Python float rounded to x's dtype, or as an array of that dtype that broadcasts to x."""
+    target = x.dtype.newbyteorder("=") if x.dtype.kind not in "iu" else np.dtype("float64")
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    array = np.asarray(value, "float64" if isinstance(value, int) else None) if number or not hasattr(value, "dtype") else asarray(value)
+    if array.dtype.kind not in "iuf" and kind_of(array.dtype) not in KINDS:
+        raise TypeError(f"{label}: {name} must be a real number or an array of them, not {value!r} of dtype {array.dtype}")
+    with np.errstate(all="ignore"):
+        array = array.astype(target, copy=False)
+    if array.ndim == 0 and isinstance(array, (np.ndarray, np.generic)):
+        return float(array)
+    if axis is not None and array.ndim == 1:
+        array = array.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    if not broadcasts(array.shape, x.shape):
+        raise ValueError(f"{label}: {name} has shape {array.shape}, which does not broadcast to x's shape {x.shape}")
+    return array
+
+
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `target`, without enlarging it."""
+    tail = target[len(target) - len(shape) :]
+    return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(shape, tail, strict=True))
+
+
+def check_out(label: str, out: Any, shape: tuple[int, ...], dtype: Any, owns: Any, argument: str = "out") -> None:
     """`out` must be a writable array of the given shape and dtype, of the kind that `owns` accepts."""
     if not owns(out):
-        raise TypeError(f"{definition.name}: {argument} must be an array of x's kind, not {type(out).__module__}.{type(out).__qualname__}")
+        raise TypeError(f"{label}: {argument} must be an array of x's kind, not {type(out).__module__}.{type(out).__qualname__}")
     if kind_of(out.dtype) != kind_of(dtype):
-        raise TypeError(f"{definition.name}: {argument} has dtype {out.dtype}, but the result has {dtype}")
+        raise TypeError(f"{label}: {argument} has dtype {out.dtype}, but the result has {dtype}")
     if tuple(out.shape) != tuple(shape):
-        raise ValueError(f"{definition.name}: {argument} has shape {tuple(out.shape)}, but the result has {tuple(shape)}")
+        raise ValueError(f"{label}: {argument} has shape {tuple(out.shape)}, but the result has {tuple(shape)}")
     if not getattr(out.flags, "writeable", True):
-        raise ValueError(f"{definition.name}: {argument} is read-only")
+        raise ValueError(f"{label}: {argument} is read-only")
 
 
-def outputs(definition: Definition, out: Any, count: int) -> list[Any]:
+def outputs(label: str, out: Any, count: int) -> list[Any]:
     """`out` as a list, one for each result, None where it is to be allocated."""
     if count == 1:
         if isinstance(out, tuple):
             if len(out) != 1:
-                raise ValueError(f"{definition.name}: out is a tuple of {len(out)}, but there is one result")
+                raise ValueError(f"{label}: out is a tuple of {len(out)}, but there is one result")
             return list(out)
         return [out]
     if out is None:
         return [None] * count
     if not isinstance(out, tuple) or len(out) != count:
-        raise TypeError(f"{definition.name}: out must be a tuple of {count}, one for each result, None where it is to be allocated")
+        raise TypeError(f"{label}: out must be a tuple of {count}, one for each result, None where it is to be allocated")
     return list(out)
 
 
@@ -107,7 +125,7 @@ def bind(
     positional = [*arrays, *params]
     if len(args) > len(positional):
         raise TypeError(
-            f"{name}() takes at most {len(positional)} positional arguments ({', '.join(positional)}), but {len(args)} were given"
+            f"{name}() takes {', '.join(positional)} by position, and {', '.join(options)} by name only; {len(args)} were given by position"
         )
     bound = {**params, **options}
     given = dict(zip(positional, args, strict=False))
@@ -122,4 +140,7 @@ def bind(
     for array in arrays:
         if array not in bound:
             raise TypeError(f"{name}() missing required argument {array!r}")
+    for parameter, default in params.items():
+        if default is None and bound[parameter] is None:
+            raise TypeError(f"{name}() missing required parameter {parameter!r}")
     return bound

@@ -48,7 +48,10 @@ def finish(result: Array, given: Any, function: Any) -> Any:
     if isinstance(given, np.ndarray) and type(given) is not np.ndarray:
         return given.__array_wrap__(result, (function, (given,), 0), False)
     if not isinstance(given, (np.ndarray, np.generic)) and hasattr(given, "__array_wrap__"):
-        return given.__array_wrap__(result)
+        try:
+            return given.__array_wrap__(result, None, False)
+        except TypeError:  # made for NumPy 1
+            return given.__array_wrap__(result)
     return result[()] if result.ndim == 0 else result
 
 
@@ -65,8 +68,9 @@ def run_elementwise(
     x = inputs[-1]
     kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
     result = empty(x) if outs[0] is None else outs[0]
-    inputs = [_apart(a, result) for a in inputs]
-    params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
+    if outs[0] is not None:
+        inputs = [_apart(a, result) for a in inputs]
+        params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
     if len(outs) == 1:
         _run(kernel, inputs, params, [result])
         return [result]
@@ -75,7 +79,8 @@ def run_elementwise(
     found: list[Any] = [result]
     for p, total, out in zip(definition.learnable, totals, outs[1:], strict=True):
         given = params[list(definition.params).index(p)]
-        gradient = total.reshape(np.shape(given)).astype(x.dtype.newbyteorder("="))
+        with np.errstate(all="ignore"):
+            gradient = total.reshape(np.shape(given)).astype(x.dtype.newbyteorder("="))
         if out is not None:
             out[...] = gradient
         found.append(gradient if out is None else out)
@@ -91,14 +96,14 @@ def _sum_gradients(
     """
     shape = dx.shape or (1,)
     inputs, dx = [a.reshape(shape) for a in inputs], dx.reshape(shape)
-    params = [np.broadcast_to(p, shape) if isinstance(p, np.ndarray) else p for p in params]
     axes, totals = [], []
     for name in definition.learnable:
-        given = params[list(definition.params).index(name)]
-        # Axes along which the parameter does not change, by its strides: those are summed over.
-        same = tuple(i for i in range(len(shape)) if not isinstance(given, np.ndarray) or given.strides[i] == 0 or shape[i] == 1)
+        own = np.shape(params[list(definition.params).index(name)])
+        own = (1,) * (len(shape) - len(own)) + own
+        same = tuple(i for i, extent in enumerate(own) if extent != shape[i])  # along these the parameter is broadcast: summed over
         axes.append(same)
         totals.append(np.zeros([1 if i in same else extent for i, extent in enumerate(shape)]))
+    params = [np.broadcast_to(p, shape) if isinstance(p, np.ndarray) else p for p in params]
     rows = max(1, PIECE // max(1, math.prod(shape[1:])))
     with np.errstate(all="ignore"):
         for begin in range(0, shape[0], rows):
@@ -182,13 +187,16 @@ def run_rowwise(
     shape = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
     def lined(a: Any) -> Any:
-        return np.require(_bits(a), a.dtype.newbyteorder("=") if a.dtype.itemsize != 2 else np.uint16, ["C", "A"]).reshape(shape)
+        a = _bits(a)
+        if not (a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative):
+            a = np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
+        return a.reshape(shape)
 
     result: Array = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
     target = lined(result)
     if target.size:
-        copied = not np.shares_memory(target, result)  # `out` lies otherwise: filled at the end
-        operands = [a if a is None else lined(_apart(a, result)) for a in (x, other)]
+        copied = out is not None and not np.shares_memory(target, result)  # `out` lies otherwise: filled at the end
+        operands = [a if a is None else lined(a if out is None else _apart(a, result)) for a in (x, other)]
         mask = None if where is None else lined(np.broadcast_to(where, x.shape))
         backend.rowwise(definition.name, direction, kind_of(x.dtype), wide)(*operands, mask, masked_nan, target)
         if copied:

@@ -26,6 +26,7 @@ import numpy as np
 
 from .. import cache
 from ..kernels import lower
+from ..kernels.cpu import compiled
 from ..kernels.jit import loops
 
 Array = np.ndarray[Any, Any]
@@ -110,7 +111,10 @@ class NumbaBackend:
     def program(self) -> lower.Program:
         """The definitions."""
         if self._program is None:
-            self._program = lower.parse()
+            program = lower.parse()
+            if lower.digest(lower.to_cxx(program) + lower.to_cxx_operations(program)) != compiled.DIGEST:
+                raise RuntimeError("the compiled loops are older than kernels/definitions and would give other bits: pip install -e . again")
+            self._program = program
         return self._program
 
     def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Elementwise:

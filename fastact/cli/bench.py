@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 #: A call to be timed; it returns when its work is done.
 Call = Callable[[], Any]
 
+FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DIRECTIONS = ("value", "derivative", "backward")
 #: The length of rows, for row-wise functions.
 ROW = 1024
@@ -197,7 +198,7 @@ def rows(task: Task, samples: dict[str, list[float]]) -> Iterator[Row]:
         yield Row(task.name, name, ns, median_ns, task.bytes / best[name] / 1e9, ratio(name, PLAIN), ratio(name, TORCH))
 
 
-def plot(found: Sequence[Row], title: str, path: Path) -> None:
+def draw(found: Sequence[Row], title: str, path: Path) -> None:
     """A bar chart: a panel for each function, a bar for each contestant."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -243,8 +244,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     help="Only this one; may be repeated. Else: automatic choice, and every backend there is but numpy, the reference.",
 )  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0), default=1.0, help="For each function.")
-@click.option("--plot", "picture", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Save a bar chart here.")
-@click.option("--json", "data", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Save the numbers here.")
+@click.option("--plot", type=FILE, callback=options.new_file, metavar="FILE.png", help="Save a bar chart here.")
+@click.option("--json", "numbers", type=FILE, callback=options.new_file, metavar="FILE.json", help="Save the numbers here.")
 def bench(
     names: tuple[str, ...],
     size: int,
@@ -252,8 +253,8 @@ def bench(
     direction: str,
     chosen: tuple[str, ...],
     seconds: float,
-    picture: Path | None,
-    data: Path | None,
+    plot: Path | None,
+    numbers: Path | None,
 ) -> None:
     """Compare fastact's speed with NumPy and SciPy formulas, and with PyTorch if it is installed.
 
@@ -287,12 +288,12 @@ def bench(
     click.echo(table(head, [_cells(row) for row in found], left=2))
     for why, functions in left_out.items():
         click.echo(f"left out: {why} ({', '.join(functions)})")
-    if data:
+    if numbers:
         facts = {"processor": processor(), "cores": cores(), "versions": versions(), "size": size, "dtype": dtype, "direction": direction}
-        data.write_text(json.dumps({**facts, "rows": [asdict(row) for row in found]}, indent=1) + "\n")
-    if picture:
-        plot(found, title, picture)
-        click.echo(f"plot saved in {picture}")
+        numbers.write_text(json.dumps({**facts, "rows": [asdict(row) for row in found]}, indent=1) + "\n")
+    if plot:
+        draw(found, title, plot)
+        click.echo(f"plot saved in {plot}")
 
 
 def _cells(row: Row) -> list[str]:

@@ -8,6 +8,8 @@ compiled code: check, allocate, loop. Everything else goes to the Python functio
 import os
 import warnings
 
+import numpy as np
+
 cimport numpy as cnp
 from cpython.object cimport PyObject
 
@@ -246,6 +248,24 @@ def add_override(int change):
     _overrides += change
 
 
+cdef Py_ssize_t _served = 0
+
+
+def served():
+    """How many calls the fast path has served in this process."""
+    return _served
+
+
+def _rounded(double value, int kind):
+    """A number as an array of that storage type would hold it."""
+    if kind == FLOAT16:
+        return float(np.float16(value))
+    if kind == BFLOAT16:
+        bits = int(np.float32(value).view(np.uint32))
+        return float(np.uint32((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32))
+    return value
+
+
 cdef class Entry:
     """One direction of one activation.
 
@@ -261,7 +281,7 @@ cdef class Entry:
 
     cdef const fastact_entry *entry
     cdef object general
-    cdef Splat defaults[MAX_INPUTS]
+    cdef Splat defaults[4][MAX_INPUTS]  # as each storage type holds them
     cdef bint fast
     cdef int required  # bit i: parameter i has no default
     cdef tuple names
@@ -279,7 +299,8 @@ cdef class Entry:
         for i, value in enumerate(defaults.values()):
             if value is None:
                 self.required |= 1 << i
-            splat(&self.defaults[i], 0.0 if value is None else value)
+            for kind in range(4):
+                splat(&self.defaults[kind][i], 0.0 if value is None else _rounded(value, kind))
 
     def __call__(self, *args, **kwargs):
         if self.fast and _overrides == 0:
@@ -335,7 +356,7 @@ cdef class Entry:
         wide = stored == FLOAT64
         for k in range(arrays, self.entry.inputs):
             step[k] = 0
-            if stored < FLOAT32:
+            if stored < FLOAT32 and (k < given or stored_by_name[k] != NULL):
                 return None  # halves round their parameters to a half first: left to the general path
             if stored_by_name[k] != NULL:
                 splat(&numbers[k], PyFloat_AS_DOUBLE(<object>stored_by_name[k]))
@@ -348,7 +369,7 @@ cdef class Entry:
             elif self.required & (1 << (k - arrays)):
                 return None
             else:
-                inputs[k] = splatted(&self.defaults[k - arrays], wide)
+                inputs[k] = splatted(&self.defaults[stored][k - arrays], wide)
         if out is None:
             descr = PyArray_DESCR(x)
             Py_INCREF(descr)  # NewFromDescr takes it over
@@ -366,6 +387,8 @@ cdef class Entry:
                 if begin != target and begin < target + size and target < begin + size:
                     return None  # overlapping, but not equal
         outputs[0] = cnp.PyArray_DATA(y)
+        global _served
+        _served += 1
         if n > WITHOUT_GIL:
             with nogil:
                 fastact_run(isa, self.entry, stored, wide, inputs, step, outputs, n)
