@@ -2,10 +2,10 @@
 // `inner`, one row a lane, in tiles narrow enough for the cache, so that no axis is slow. Data that is not in the working type, or
 // is masked, passes through a scratch tile.
 //
-// Sums run in the working type over short stretches and in float64 beyond them: long rows lose nothing.
+// Sums are kept in float64, lane by lane, of float64 terms with their rounding errors beside them. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all
+// the small ones away (tried).
 
-constexpr std::size_t STRETCH = 64;   // packs (or rows of a tile) summed in the working type
-constexpr std::size_t TILE = 64;      // columns of a tile
+constexpr std::size_t TILE = 64;  // columns of a tile
 
 template <class F> FASTACT_FUNCTION F load_part(const Scalar<F> *p, std::size_t left, Scalar<F> rest) {
     if (left >= Lanes<F>::count) return load<F>(p);
@@ -20,25 +20,29 @@ template <class F> FASTACT_FUNCTION void store_part(Scalar<F> *p, F v, std::size
     store(spare, v);
     __builtin_memcpy(p, spare, left * sizeof(Scalar<F>));
 }
-template <class F> FASTACT_FUNCTION double total(F v) {
-    Scalar<F> spare[Lanes<F>::count];
-    store(spare, v);
-    double sum = 0.0;
-    for (auto s : spare) sum += s;
-    return sum;
-}
+template <class F> struct Sum {
+    double lane[Lanes<F>::count] = {}, low[Lanes<F>::count] = {};
+    FASTACT_FUNCTION void add(double *sums, double *lows, F v) {
+        Scalar<F> spare[Lanes<F>::count];
+        store(spare, v);
+        for (int i = 0; i < Lanes<F>::count; i++) {
+            const double before = sums[i], after = before + spare[i];
+            if constexpr (is_float64<F>) {
+                const double added = after - before;
+                lows[i] += (before - (after - added)) + (spare[i] - added);
+            }
+            sums[i] = after;
+        }
+    }
+};
 
 // sum over a row of what `term(i, left)` gives, pack by pack
 template <class F, class Term> FASTACT_FUNCTION double sum_row(std::size_t n, Term term) {
-    constexpr std::size_t width = Lanes<F>::count;
-    double sum = 0.0;
-    for (std::size_t begin = 0; begin < n; begin += STRETCH * width) {
-        const std::size_t end = n - begin < STRETCH * width ? n : begin + STRETCH * width;
-        F part = lit<F>(0.0);
-        for (std::size_t i = begin; i < end; i += width) part = part + term(i, n - i);
-        sum += total(part);
-    }
-    return sum;
+    Sum<F> sum;
+    for (std::size_t i = 0; i < n; i += Lanes<F>::count) Sum<F>::add(sum.lane, sum.low, term(i, n - i));
+    double total = 0.0;
+    for (int i = 0; i < Lanes<F>::count; i++) total += sum.lane[i] + (sum.low[i] == sum.low[i] ? sum.low[i] : 0.0);  // infinite: NaN
+    return total;
 }
 
 template <class F> static void softmax_row(const Scalar<F> *x, Scalar<F> *y, std::size_t n) {
@@ -70,14 +74,11 @@ template <class F> static void softmax_gradient_row(const Scalar<F> *g, const Sc
 
 // Columns: `w` rows side by side, element r of column c at [r * stride + c].
 template <class F, class Term> FASTACT_FUNCTION void sum_columns(std::size_t n, std::size_t w, double *sum, Term term) {
+    double low[TILE] = {};
     for (std::size_t c = 0; c < TILE; c++) sum[c] = 0.0;
-    for (std::size_t begin = 0; begin < n; begin += STRETCH) {
-        const std::size_t end = n - begin < STRETCH ? n : begin + STRETCH;
-        Scalar<F> part[TILE] = {};
-        for (std::size_t r = begin; r < end; r++)
-            for (std::size_t c = 0; c < w; c += Lanes<F>::count) store(part + c, load<F>(part + c) + term(r, c, w - c));
-        for (std::size_t c = 0; c < w; c++) sum[c] += part[c];
-    }
+    for (std::size_t r = 0; r < n; r++)
+        for (std::size_t c = 0; c < w; c += Lanes<F>::count) Sum<F>::add(sum + c, low + c, term(r, c, w - c));
+    for (std::size_t c = 0; c < w; c++) sum[c] += low[c] == low[c] ? low[c] : 0.0;
 }
 
 template <class F> static void softmax_columns(const Scalar<F> *x, std::size_t xs, Scalar<F> *y, std::size_t ys, std::size_t n, std::size_t w) {

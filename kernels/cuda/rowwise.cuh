@@ -5,7 +5,7 @@
 // the size of the block alone: the same call gives the same bits.
 
 constexpr int MOST_THREADS = 512;
-constexpr int STRETCH = 64;  // elements summed in the working type
+constexpr int STRETCH = 4;  // elements summed in the working type
 enum Direction { VALUE, BACKWARD, BACKWARD_FROM_OUTPUT };
 
 struct Block {  // its size is a power of two

@@ -28,7 +28,7 @@ MASKED = False
 # ---------------------------------------------------------------- a generated module starts here
 
 WIDTH = 64  # rows in a tile
-STRETCH = 16  # packs, or rows of a tile, summed in the working type
+STRETCH = 4  # packs, or rows of a tile, summed in the working type
 HALF = LANES // 2
 SIZE = FLOAT.bitwidth // 8
 FROM_OUTPUT = DIRECTION == "backward_from_output"
