@@ -162,7 +162,7 @@ class RowwiseActivation:
         return self._run("value", args, kwargs)
 
     def backward(self, *args: Any, **kwargs: Any) -> Any:
-        """Gradient with respect to x from ``(grad, x, axis=-1, *, where, all_masked, out, backend, accuracy)``; computes the output anew."""
+        """Gradient with respect to x, the output computed anew: ``(grad, x, axis=-1, *, where, all_masked, out, backend, accuracy)``."""
         return self._run("backward", args, kwargs)
 
     def backward_from_output(self, *args: Any, **kwargs: Any) -> Any:

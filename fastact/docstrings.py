@@ -106,7 +106,8 @@ all_masked : {"zero", "nan"}, default "zero"
         f"``{definition.name}(x) = {definition.formula}``, along one axis.",
         [_ARRAY.format(integers=_integers(definition)), parameters, _OPTIONS],
         [
-            f"Gradient: ``{definition.derivative_formula}``; ``backward(grad, x)`` computes the output anew, ``backward_from_output(grad, y)`` takes it.",
+            f"Gradient: ``{definition.derivative_formula}``.",
+            "``backward(grad, x)`` computes the output anew, ``backward_from_output(grad, y)`` takes it.",
             "Stable whatever is added to a row. A row that holds nan or inf, or nothing but -inf, gives nan.",
             f"Source: {definition.source}.",
         ],

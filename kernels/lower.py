@@ -217,7 +217,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             params = literal(decorator, "params", {})
             learnable = literal(decorator, "learnable", ())
             family = literal(decorator, "family", "elementwise")
-            assert isinstance(params, dict) and isinstance(learnable, tuple) and isinstance(family, str)
+            assert isinstance(params, dict)
+            assert isinstance(learnable, tuple)
+            assert isinstance(family, str)
             program.activations[node.name] = Activation(node.name, family, list(params), list(learnable))
             if family == "elementwise":
                 name = role_name(node.name, "value")

@@ -84,7 +84,11 @@ WRONG = {
     "out read-only": (lambda: fastact.gelu(X, out=np.broadcast_to(np.float32(0), 7)), ValueError, "out is read-only"),
     "out not tuple": (lambda: fastact.prelu.backward(X, X, 0.1, out=np.zeros_like(X)), TypeError, "out must be a tuple of 2"),
     "out gradient": (lambda: fastact.prelu.backward(X, X, 0.1, out=(None, np.zeros(3, "f4"))), ValueError, r"out\[1\] has shape"),
-    "grad dtype": (lambda: fastact.gelu.backward(X.astype(float), X), TypeError, "gelu.backward: grad has dtype float64, but x has float32"),
+    "grad dtype": (
+        lambda: fastact.gelu.backward(X.astype(float), X),
+        TypeError,
+        "gelu.backward: grad has dtype float64, but x has float32",
+    ),
     "grad shape": (lambda: fastact.gelu.backward(X[:3], X), ValueError, r"grad has shape \(3,\), but x has \(7,\)"),
     "keyword": (lambda: fastact.gelu(X, alpha=1), TypeError, "unexpected keyword argument 'alpha'"),
     "twice": (lambda: fastact.leaky_relu(X, 0.1, alpha=0.1), TypeError, "multiple values for argument 'alpha'"),

@@ -31,9 +31,7 @@ def test_no_wide_instruction_outside_its_namespace() -> None:
         if len(parts) < 2:
             continue
         instruction = parts[-1]
-        is_wide = (
-            instruction.startswith("v") and not instruction.startswith(("verr", "vmcall")) or "%zmm" in instruction or "%ymm" in instruction
-        )
+        is_wide = re.match(r"v(?!err|mcall)", instruction) is not None or re.search("%[yz]mm", instruction) is not None
         for name in seen:
             if f"fastact_{name}" in symbol:
                 seen[name] += is_wide

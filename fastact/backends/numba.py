@@ -113,7 +113,9 @@ class NumbaBackend:
         if self._program is None:
             program = lower.parse()
             if lower.digest(lower.to_cxx(program) + lower.to_cxx_operations(program)) != compiled.DIGEST:
-                raise RuntimeError("the compiled loops are older than kernels/definitions and would give other bits: pip install -e . again")
+                raise RuntimeError(
+                    "the compiled loops are older than kernels/definitions and would give other bits: pip install -e . again"
+                )
             self._program = program
         return self._program
 

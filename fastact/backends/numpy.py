@@ -63,10 +63,7 @@ class NumpyBackend:
             values = [_view(p, kind).astype(np.float64) if isinstance(p, np.ndarray) else p for p in params]
             x = inputs[-1]
             with np.errstate(all="ignore"):
-                if direction == "value":
-                    results = [reference.value(x, *values)]
-                else:
-                    results = [reference.derivative(x, *values)]
+                results = [(reference.value if direction == "value" else reference.derivative)(x, *values)]
                 if direction == "backward":
                     results += [gradient(x, *values) for gradient in reference.gradients.values()]
                     results = [inputs[0] * r for r in results]

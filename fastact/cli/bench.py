@@ -19,9 +19,10 @@ import numpy as np
 from .. import registry
 from ..activation import ACTIVATIONS, Activation
 from ..dispatch import backends
+from ..machine import cores, processor
 from . import formulas, options
 from .formulas import SLOPE
-from .info import cores, processor, versions
+from .info import versions
 from .text import table
 
 Array = np.ndarray[Any, Any]

@@ -22,7 +22,8 @@ SLOWER, UNKNOWN = 1, 3
 
 def progress(rows: Sequence[Row], title: str) -> Iterable[Row]:
     """A progress bar, where somebody looks."""
-    return tqdm(rows, title, unit="row", leave=False, disable=not sys.stderr.isatty())
+    bar: Iterable[Row] = tqdm(rows, title, unit="row", leave=False, disable=not sys.stderr.isatty())
+    return bar
 
 
 def table(findings: Sequence[checks.Finding]) -> str:

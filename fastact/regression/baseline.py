@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..kernels.cpu import compiled
+from ..machine import cores, processor
 from .suite import Row
 
 #: Machine -> row -> ratio.
@@ -20,21 +19,6 @@ Tables = dict[str, dict[str, float]]
 
 class BaselineError(ValueError):
     """The file is not a baseline."""
-
-
-@functools.cache
-def processor() -> str:
-    """The processor's name, family and model: in a virtual machine the name alone says little."""
-    import cpuinfo
-
-    facts = cpuinfo.get_cpu_info()
-    known = ", ".join(f"{key} {facts[key]}" for key in ("family", "model") if key in facts)
-    return str(facts.get("brand_raw") or facts.get("arch_string_raw", "unknown")) + f" ({known})" * bool(known)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(row: Row) -> str:
