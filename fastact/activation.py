@@ -88,11 +88,14 @@ class _Direction(compiled.Entry):
             if out is not None:
                 shape = x.shape if i == 0 else _shape(bound[learnable[i - 1]])
                 common.check_out(label, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
-        choice = dispatch.decide(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"])
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise"
         targets = [None if out is None else module.asarray(out) for out in outs]
-        count_call(choice.backend)
-        results = module.run_elementwise(registry.get(choice.backend), definition, self.direction, inputs, params, targets, wide)
+
+        def run(backend: registry.Backend) -> Any:
+            return module.run_elementwise(backend, definition, self.direction, inputs, params, targets, wide)
+
+        served, results = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"], run)
+        count_call(served)
         result = module.finish(results[0], given, self) if outs[0] is None else outs[0]
         if not learnable:
             return result
@@ -188,16 +191,18 @@ class RowwiseActivation:
         if out is not None:
             common.check_out(label, out, x.shape, x.dtype, module.owns)
         kind = common.kind_of(x.dtype)
-        choice = dispatch.decide(module.NAME, kind, int(x.size), definition.cost, bound["backend"])
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or kind == "float64"
-        count_call(choice.backend)
         target = None if out is None else module.asarray(out)
         shape = x.shape
         if x.ndim == 0:  # a row of one
             x, grad, where, target = (None if a is None else a.reshape(1) for a in (x, grad, where, target))
         masked_nan = bound["all_masked"] == "nan"
-        backend = registry.get(choice.backend)
-        result = module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, target, wide)
+
+        def run(backend: registry.Backend) -> Any:
+            return module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, target, wide)
+
+        served, result = dispatch.serve(module.NAME, kind, int(x.size), definition.cost, bound["backend"], run)
+        count_call(served)
         return module.finish(result.reshape(shape), given, self) if out is None else out
 
 
@@ -275,7 +280,7 @@ class Explanation:
         self.backend, self.reason = choice.backend, choice.reason
         self.instruction_set = compiled.ISA if choice.backend == "cython" else None
         details = registry.get(choice.backend).details()
-        self.threads = int(str(details.get("threads", 1)))
+        self.threads = int(details.get("threads", 1))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
         how = f", {self.instruction_set}" if self.instruction_set else ""

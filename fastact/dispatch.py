@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import registry
+from .arrays.common import KINDS as KERNEL_KINDS
 from .kernels.cpu import compiled
 from .thresholds import CROSSOVER
 
 ACCURACIES = ("fast", "precise")
-#: Storage types that have kernels.
-KERNEL_KINDS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -192,6 +191,21 @@ def use_accuracy(accuracy: str) -> contextlib.AbstractContextManager[None]:
     np.float32(0.7310586)
     """
     return _use(_accuracy, named_accuracy(accuracy))
+
+
+def serve(arrays: str, kind: str, size: int, cost: str, backend: str | None, run: Callable[[registry.Backend], Any]) -> tuple[str, Any]:
+    """Choose a backend, run it, and return its name and what it gave.
+
+    A backend that was chosen and not named, but whose library turns out not to import, is taken off the list and the choice made anew.
+    """
+    while True:
+        choice = decide(arrays, kind, size, cost, backend)
+        try:
+            return choice.backend, run(registry.get(choice.backend))
+        except ImportError as error:
+            if named_backend(backend) is not None or registry.available(choice.backend) is not None:
+                raise
+            registry.broke(choice.backend, error)
 
 
 def decide(arrays: str, kind: str, size: int, cost: str, backend: str | None) -> Choice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .kernels.definitions import Definition
 
 _BOUNDS = """float32: within 3 ULP, with accuracy "precise" 0.51. float64: within 2 ULP. float16 and bfloat16: within 0.51 ULP, with
-"precise" correctly rounded."""
+"precise" rounded once from float64."""
 
 _OPTIONS = """out : array, optional
     Where the result goes: of x's shape and dtype; may be x itself.
@@ -108,6 +108,7 @@ all_masked : {"zero", "nan"}, default "zero"
         [
             f"Gradient: ``{definition.derivative_formula}``.",
             "``backward(grad, x)`` computes the output anew, ``backward_from_output(grad, y)`` takes it.",
+            "Accuracy: float32 and float64 within 4 ULP, halves within 0.51 ULP.",
             "Stable whatever is added to a row. A row that holds nan or inf, or nothing but -inf, gives nan.",
             f"Source: {definition.source}.",
         ],

@@ -60,11 +60,10 @@ def register(name: str, module: str, adapter: str) -> None:
 def unregister(name: str) -> None:
     """Remove a backend."""
     del REGISTRY[name]
-    get.cache_clear()
-    available.cache_clear()
+    _load.cache_clear()
+    _reasons.pop(name, None)
 
 
-@functools.cache
 def get(name: str) -> Backend:
     """The backend of that name.
 
@@ -73,17 +72,32 @@ def get(name: str) -> Backend:
     ValueError
         If there is none.
     """
-    if name not in REGISTRY:
+    if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"backend must be one of {', '.join(map(repr, REGISTRY))}, not {name!r}")
+    return _load(name)
+
+
+@functools.cache
+def _load(name: str) -> Backend:
     module, adapter = REGISTRY[name]
     backend: Backend = getattr(importlib.import_module(module), adapter)()
     return backend
 
 
-@functools.cache
+#: Why a backend cannot be used, or None: asked once, and corrected by `broke`.
+_reasons: dict[str, str | None] = {}
+
+
 def available(name: str) -> str | None:
     """Why the backend cannot be used; None: it can. Asked once a process."""
-    return get(name).missing()
+    if name not in _reasons:
+        _reasons[name] = get(name).missing()
+    return _reasons[name]
+
+
+def broke(name: str, error: ImportError) -> None:
+    """Note that a backend's library is installed, but cannot be imported."""
+    _reasons[name] = str(error)
 
 
 register("cython", "fastact.backends.cython", "CythonBackend")

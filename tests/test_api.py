@@ -105,6 +105,9 @@ WRONG = {
     "misfit": (lambda: fastact.leaky_relu(X, np.ones(3)), ValueError, "alpha has shape .* does not broadcast"),
     "complex parameter": (lambda: fastact.leaky_relu(X, 1j), TypeError, "alpha must be a real number"),
     "string parameter": (lambda: fastact.leaky_relu(X, "a"), TypeError, "alpha must be a real number"),
+    "bool parameter": (lambda: fastact.leaky_relu(X, alpha=True), TypeError, "alpha must be a real number"),
+    "huge parameter": (lambda: fastact.leaky_relu(X, 10**400), ValueError, "alpha is too large for a float"),
+    "backend list": (lambda: fastact.gelu(X, backend=[]), ValueError, "backend must be one of"),
     "none parameter": (lambda: fastact.leaky_relu(X, None), TypeError, "alpha must be a real number"),
     "parameter axis": (lambda: fastact.prelu(X, np.ones(7, "f4"), axis=2), ValueError, "axis 2 is out of range"),
     "backend": (

@@ -61,7 +61,6 @@ def test_layouts(layout: str, backend: str, dtype: str) -> None:
         expected = f(flat, *p, backend=backend).reshape(x.shape)
         y = f(x, *p, backend=backend)
         assert type(y) is np.ndarray
-        assert y.flags.owndata or y.base is not None
         assert y.flags.writeable
         assert same_bits(y, expected), name
         # K order: the result lies in memory as x does

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,27 @@ def test_backends() -> None:
         assert info.available or info.reason
         assert name in repr(listed)
     assert listed["cython"].details["instruction set"] in ("baseline", "x86-64-v3", "x86-64-v4")
+
+
+def test_a_library_that_does_not_import(tmp_path: Path) -> None:
+    """Numba may be installed, but not for this NumPy: automatic choice falls back, a named numba says why."""
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('Numba needs an older NumPy')")
+    (tmp_path / "numba-1.dist-info").mkdir()
+    (tmp_path / "numba-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numba\nVersion: 1\n")
+    code = """
+import numpy as np, fastact
+x = np.ones(10**6, np.float32)
+assert fastact.gelu(x).shape == x.shape and fastact.softmax(x).shape == x.shape
+assert not fastact.backends()["numba"].available and "older NumPy" in fastact.backends()["numba"].reason
+assert fastact.explain(fastact.gelu, x).backend == "cython"
+try:
+    fastact.gelu(x, backend="numba")
+except RuntimeError as error:
+    print(error)
+"""
+    done = _run(code, PYTHONPATH=str(tmp_path))
+    assert "backend 'numba' was asked for, but is missing: numba cannot be imported: Numba needs an older NumPy" in done.stdout, done.stderr
 
 
 def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

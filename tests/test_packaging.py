@@ -75,6 +75,15 @@ def test_documents_run(page: str) -> None:
     assert count or page != "README.md"
 
 
+def test_every_folder_is_in_the_wheel() -> None:
+    import tomllib
+
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {p.parent.relative_to(ROOT).as_posix().replace("/", ".") for p in ROOT.glob("fastact/**/__init__.py")}
+    folders |= {"fastact." + p.parent.relative_to(ROOT).as_posix().replace("/", ".") for p in ROOT.glob("kernels/**/__init__.py")}
+    assert listed == folders
+
+
 def test_versions_agree() -> None:
     assert re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M).group(1) == fastact.__version__
     assert fastact.__version__ in (ROOT / "CHANGELOG.md").read_text()

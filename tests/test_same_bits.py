@@ -52,10 +52,14 @@ def ours() -> dict[str, str]:
 @NUMBA
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_numba(name: str) -> None:
+    f, p = getattr(fastact, name), params(name)
     for x in samples():
-        f, p = getattr(fastact, name), params(name)
-        assert same_bits(f(x, *p, backend="numba"), f(x, *p, backend="cython"))
-        assert same_bits(f.derivative(x, *p, backend="numba"), f.derivative(x, *p, backend="cython"))
+        for direction in (f, f.derivative):
+            for accuracy in ("fast", "precise"):
+                theirs, ours = (direction(x, *p, backend=backend, accuracy=accuracy) for backend in ("numba", "cython"))
+                assert same_bits(theirs, ours), (direction, accuracy)
+        theirs, ours = (f.backward(x[::-1].copy(), x, *p, backend=backend) for backend in ("numba", "cython"))
+        assert same_bits(*(y[0] if isinstance(y, tuple) else y for y in (theirs, ours)))
 
 
 @NUMBA

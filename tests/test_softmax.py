@@ -119,6 +119,30 @@ def test_where(backend: str, dtype: str, axis: int) -> None:
     assert same_bits(fastact.softmax(clean, 1, where=row, backend=backend), expected)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_mask_that_shares_memory_with_the_result(backend: str) -> None:
+    x = RNG.standard_normal((500, 32)).astype(np.float32)
+    where = RNG.random(x.shape) > 0.5
+    buffer = np.zeros(x.size, np.float32)
+    view = buffer.view(bool)[: x.size].reshape(x.shape)
+    view[...] = where
+    expected = fastact.softmax(x, where=where, backend=backend)
+    assert same_bits(fastact.softmax(x, where=view, out=buffer.reshape(x.shape), backend=backend), expected)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="needs a wider long double")
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "numpy"])
+@pytest.mark.parametrize(("shape", "axis", "scale"), [((40, 1000), 1, 30), ((10, 5000), 1, 4), ((700, 40), 0, 8), ((300, 7), 1, 3)])
+def test_float64_against_long_double(shape: tuple[int, ...], axis: int, scale: float, backend: str) -> None:
+    x = RNG.standard_normal(shape) * scale
+    wide = x.astype(np.longdouble)
+    exact = np.exp(wide - wide.max(axis, keepdims=True))
+    exact /= exact.sum(axis, keepdims=True)
+    y = fastact.softmax(x, axis, backend=backend)
+    error = np.abs(y - exact) / np.spacing(np.maximum(exact.astype(np.float64), np.finfo(np.float64).tiny))
+    assert error.max() <= 4
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("shape", "axis"), [((7,), 0), ((3, 64), 1), ((3, 64), 0), ((4, 5, 6), 1), ((300, 70), 0), ((2, 4097), 1)])

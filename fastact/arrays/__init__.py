@@ -24,7 +24,7 @@ def of(values: Mapping[str, Any]) -> Any:
     TypeError
         If they are arrays of different kinds.
     """
-    kinds = [kind for kind in KINDS if kind in sys.modules]
+    kinds = [kind for kind in KINDS if sys.modules.get(kind) is not None]
     if len(kinds) == 1:
         return _module(kinds[0])
     found = {argument: kind for argument, value in values.items() for kind in kinds if _module(kind).owns(value)}

@@ -71,7 +71,10 @@ def parameter(label: str, name: str, value: Any, x: Any, axis: int | None, asarr
     """A parameter as a Python float rounded to x's dtype, or as an array of that dtype that broadcasts to x."""
     target = x.dtype.newbyteorder("=") if x.dtype.kind not in "iu" else np.dtype("float64")
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    array = np.asarray(value, "float64" if isinstance(value, int) else None) if number or not hasattr(value, "dtype") else asarray(value)
+    try:
+        array = np.asarray(value, "float64" if number else None) if number or not hasattr(value, "dtype") else asarray(value)
+    except OverflowError:
+        raise ValueError(f"{label}: {name} is too large for a float") from None
     if array.dtype.kind not in "iuf" and kind_of(array.dtype) not in KINDS:
         raise TypeError(f"{label}: {name} must be a real number or an array of them, not {value!r} of dtype {array.dtype}")
     with np.errstate(all="ignore"):

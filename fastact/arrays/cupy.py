@@ -164,6 +164,7 @@ def run_rowwise(
         operands = [a if a is None else lined(a) for a in (x, other)]
         operands = [a.copy() if a is not None and _overlap(a, target) else a for a in operands]
         mask = None if where is None else lined(cupy.broadcast_to(where, x.shape))
+        mask = mask if mask is None or out is None else mask.copy()  # it may share memory with `out`
         backend.rowwise(definition.name, direction, x.dtype.name, wide)(*operands, mask, masked_nan, target)
         if copied:
             _bytes(result)[...] = target.reshape(x.shape)

@@ -197,7 +197,7 @@ def run_rowwise(
     if target.size:
         copied = out is not None and not np.shares_memory(target, result)  # `out` lies otherwise: filled at the end
         operands = [a if a is None else lined(a if out is None else _apart(a, result)) for a in (x, other)]
-        mask = None if where is None else lined(np.broadcast_to(where, x.shape))
+        mask = None if where is None else lined(np.broadcast_to(where if out is None else _apart(where, result), x.shape))
         backend.rowwise(definition.name, direction, kind_of(x.dtype), wide)(*operands, mask, masked_nan, target)
         if copied:
             _bits(result)[...] = target.reshape(x.shape)

@@ -104,7 +104,7 @@ class NumbaBackend:
             with contextlib.suppress(ValueError, AttributeError):  # no parallel kernel has run; another thread is importing it
                 facts["threading layer"] = sys.modules["numba"].threading_layer()
         if _guard.forked:
-            facts["threads"] = "1 (forked process)"
+            facts |= {"threads": 1, "note": "in a forked process kernels run serially"}
         return facts
 
     @property

@@ -42,7 +42,11 @@ def table(findings: Sequence[checks.Finding]) -> str:
 @click.option("--baseline", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="The file of stored ratios.")
 @click.option("--update", is_flag=True, help="Store this machine's ratios instead of comparing with them.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=checks.TOLERANCE, show_default=True, help="What may be lost; 0.25: a quarter."
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=checks.TOLERANCE,
+    show_default=True,
+    help="What may be lost; on threads twice that.",
 )
 @click.option("--attempts", type=click.IntRange(min=1), default=checks.ATTEMPTS, show_default=True, help="How often to time a slow row.")
 def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: int) -> None:
@@ -76,7 +80,7 @@ def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: 
     click.echo(table(findings))
     slower = [f for f in findings if f.verdict == "slower"]
     counts = ", ".join(f"{sum(f.verdict == v for f in findings)} {v}" for v in ("ok", "faster", "new", "slower"))
-    click.echo(f"\n{'; '.join(machines)}: {counts} (tolerance {tolerance:.0%})")
+    click.echo(f"\n{'; '.join(machines)}: {counts} (tolerance {tolerance:.0%}, on threads {tolerance * checks.THREADED:.0%})")
     for f in slower:
         click.echo(f"slower: {f.row}, {f.change:+.1%}")
     sys.exit(SLOWER if slower else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from .yardstick import ROUNDS, measure
 
 #: What may be lost before a row is called slower.
 TOLERANCE = 0.25
+#: Times that for rows on several threads: these wait for each other, so that whoever uses one core delays all.
+THREADED = 2
 #: How often a row that looks slow is measured before it is called slower.
-ATTEMPTS = 6
+ATTEMPTS = 8
 #: Seconds between these attempts: other processes come and go by the second.
 PAUSE = 3.0
-#: How often a row is measured for the baseline, which is the median.
-PASSES = 3
+#: How often all rows are measured for the baseline.
+PASSES = 4
 #: The reference is not there to be fast.
 ORACLE = "numpy"
 
@@ -57,9 +58,15 @@ def rows() -> Iterator[Row]:
 
 
 def baseline_ratios(rows: Sequence[Row], progress: Progress, passes: int = PASSES) -> dict[Row, float]:
-    """The ratios to store."""
-    measured = [{row: measure(row) for row in progress(rows, f"pass {i + 1} of {passes}")} for i in range(passes)]
-    return {row: statistics.median(ratios[row] for ratios in measured) for row in rows}
+    """The ratios to store: of the best times of all passes, which are minutes apart."""
+    passed = [{row: measure(row) for row in progress(rows, f"pass {i + 1} of {passes}")} for i in range(passes)]
+    return {row: min(p[row][0] for p in passed) / min(p[row][1] for p in passed) for row in rows}
+
+
+def measure_ratio(row: Row, rounds: int = ROUNDS) -> float:
+    """The time of a row as a multiple of its yardstick's."""
+    seconds, unit = measure(row, rounds)
+    return seconds / unit
 
 
 def check(
@@ -68,20 +75,20 @@ def check(
     progress: Progress,
     tolerance: float = TOLERANCE,
     attempts: int = ATTEMPTS,
-    pause: float = PAUSE,
 ) -> list[Finding]:
     """Measure rows and compare them with their baselines.
 
     A row that looks slow is measured up to `attempts` times, at intervals, and its least ratio counts: another process can make a
     good kernel look slow, but nothing makes a slow one look good.
     """
-    found = {row: Finding(row, measure(row), baselines[row], tolerance) for row in progress(rows, "measuring")}
+    allowed = {row: tolerance * (THREADED if row.threads > 1 else 1) for row in rows}
+    found = {row: Finding(row, measure_ratio(row), baselines[row], allowed[row]) for row in progress(rows, "measuring")}
     for attempt in range(1, attempts):
         slow = [row for row, finding in found.items() if finding.verdict == "slower"]
         if not slow:
             break
-        time.sleep(pause)
+        time.sleep(PAUSE)
         for row in progress(slow, f"slow rows again, {attempt} of {attempts - 1}"):
-            ratio = min(found[row].ratio, measure(row, rounds=2 * ROUNDS))
-            found[row] = Finding(row, ratio, baselines[row], tolerance)
+            ratio = min(found[row].ratio, measure_ratio(row, rounds=2 * ROUNDS))
+            found[row] = Finding(row, ratio, baselines[row], allowed[row])
     return list(found.values())

@@ -24,6 +24,8 @@ SIZES = (1 << 8, 1 << 16, 1 << 20, 1 << 24)
 AUTOMATIC = "auto"
 #: The length of a row, for row-wise functions.
 WIDTH = 1 << 10
+#: Elements that a thread gets at least.
+PIECE = 1 << 14
 #: For parameters that have no default.
 PARAMETER = 0.25
 
@@ -72,6 +74,12 @@ class Row:
         if self.backend != AUTOMATIC:
             return self.backend
         return explain(ACTIVATIONS[self.function], np.broadcast_to(np.zeros((), dtype(self.kind)), self.size)).backend
+
+    @property
+    def threads(self) -> int:
+        """How many threads it runs on."""
+        available = registry.get(self.served_by).details().get("threads", 1)
+        return max(1, min(available if isinstance(available, int) else 1, self.size // PIECE))
 
     def prepare(self) -> Callable[[], object]:
         """What to time: a call into an existing result, on arrays of its own, complete when it returns."""

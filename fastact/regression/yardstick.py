@@ -1,7 +1,8 @@
 """What a row is timed against, and how: in turns, so that whatever slows the machine slows both.
 
-Rows bound by memory (cost class "move", and everything on a GPU) are measured by a copy of as many bytes, rows bound by arithmetic
-by a fixed loop of multiply-adds over as many; both on as many threads as the row runs on.
+Rows bound by memory are measured by a copy of as many bytes: cost class "move" where storage needs no conversion, and everything on a
+GPU. So are small ones, which are bound by the call. Rows bound by arithmetic are measured by a fixed loop of multiply-adds over as
+many bytes. Both run on as many threads as the row.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import registry
 from ..kernels.cpu import compiled
-from .suite import Row
+from .suite import PIECE, Row, dtype
 
 #: Does something that many times.
 Repeat = Callable[[int], object]
@@ -26,8 +26,6 @@ Repeat = Callable[[int], object]
 SAMPLE_SECONDS = 0.0005
 #: Samples of each in a measurement.
 ROUNDS = 15
-#: Elements that a thread gets at least.
-PIECE = 1 << 14
 
 
 def repeat(call: Callable[[], object]) -> Repeat:
@@ -78,9 +76,8 @@ def yardstick(row: Row) -> Repeat:
     """What `row` is timed against."""
     if row.library != "numpy":
         return device_copy(importlib.import_module(row.library), row.bytes)
-    available = registry.get(row.served_by).details().get("threads", 1)
-    threads = max(1, min(available if isinstance(available, int) else 1, row.size // PIECE))
-    return (copy if row.cost == "move" else arithmetic)(row.bytes, threads)
+    moves = row.cost == "move" and dtype(row.kind).itemsize >= 4
+    return (copy if moves or row.size < PIECE else arithmetic)(row.bytes, row.threads)
 
 
 def sample(run: Repeat, number: int) -> float:
@@ -94,8 +91,7 @@ def sample(run: Repeat, number: int) -> float:
 def best(runs: Sequence[Repeat], rounds: int = ROUNDS, seconds: float = SAMPLE_SECONDS) -> list[float]:
     """The least seconds that one repetition of each takes, measured in turns.
 
-    The least and not the median: on a machine that others use, too, the ratio of two such times stays within a percent where that of
-    medians strays by twenty.
+    The least and not the median, which on a machine that others use, too, strays by twenty percent where the least stays within one.
     """
     numbers = [1] * len(runs)
     for i, run in enumerate(runs):
@@ -105,7 +101,7 @@ def best(runs: Sequence[Repeat], rounds: int = ROUNDS, seconds: float = SAMPLE_S
     return [min(column) for column in zip(*times, strict=True)]
 
 
-def measure(row: Row, rounds: int = ROUNDS) -> float:
-    """The time of `row` as a multiple of its yardstick's."""
-    time, unit = best([repeat(row.prepare()), yardstick(row)], rounds)
-    return time / unit
+def measure(row: Row, rounds: int = ROUNDS) -> tuple[float, float]:
+    """The seconds that `row` takes, and those of its yardstick."""
+    seconds, unit = best([repeat(row.prepare()), yardstick(row)], rounds)
+    return seconds, unit

@@ -6,6 +6,7 @@
 template <class Op, class F>
 static void elementwise(const Scalar<F> *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
     constexpr std::size_t width = Lanes<F>::count;
+    static_assert(Op::inputs <= MAX_INPUTS && Op::outputs <= MAX_OUTPUTS, "raise the limits in interface.hpp");
     for (std::size_t i = 0; i < n; i += width) {
         F argument[Op::inputs], result[Op::outputs];
         const std::size_t left = n - i;

@@ -28,9 +28,9 @@ MASKED = False
 # ---------------------------------------------------------------- a generated module starts here
 
 WIDTH = 64  # rows in a tile
-STRETCH = 4  # packs, or rows of a tile, summed in the working type
 HALF = LANES // 2
 SIZE = FLOAT.bitwidth // 8
+STRETCH = 4 if SIZE == 4 else 1  # packs, or rows of a tile, summed in the working type; in float64 every rounding counts
 FROM_OUTPUT = DIRECTION == "backward_from_output"
 GRADIENT = DIRECTION != "value"
 #: What stands at masked places: no weight in the sums.
@@ -48,6 +48,14 @@ def sum_of(lanes):
 
 
 @scalar
+def lost(before, term, after):
+    """The rounding error of after = before + term; 0 where that is not finite."""
+    added = after - before
+    error = (before - (after - added)) + (term - added)
+    return error if error == error else 0.0
+
+
+@scalar
 def exponentials(a, n):
     """a[i] = exp(a[i] - max(a)); returns 1 / sum(a). n is a multiple of LANES."""
     lanes = stack(REAL)
@@ -60,7 +68,7 @@ def exponentials(a, n):
     largest = lanes[0]
     for i in range(1, HALF):
         largest = pymax(largest, lanes[i])
-    total = 0.0
+    total, low = 0.0, 0.0
     for begin in range(0, n, STRETCH * LANES):
         end = min(n, begin + STRETCH * LANES)
         for i in range(begin, end):
@@ -69,8 +77,11 @@ def exponentials(a, n):
             lanes[i] = REAL(0.0)
         for i in range(begin, end, LANES):
             add_pack(lanes, 0, a, i)
-        total += sum_of(lanes)
-    return REAL(1.0 / total)
+        part = sum_of(lanes)
+        after = total + part
+        low += lost(total, part, after)
+        total = after
+    return REAL(1.0 / (total + low))
 
 
 @scalar
@@ -126,7 +137,7 @@ def columns(x_, grad_, where, out_, scratch, begin, end, outer, n, inner, masked
     keep_apart()
     x, grad, out = stored(x_), stored(grad_), stored(out_)
     a, b = working(scratch), working(scratch + n * WIDTH * SIZE)
-    place, some, sums = stack(np.int64), stack(np.int64), stack(np.float64)
+    place, some, sums, lows = stack(np.int64), stack(np.int64), stack(np.float64), stack(np.float64)
     part, scale = stack(REAL), stack(REAL)
     across = (inner + WIDTH - 1) // WIDTH  # tiles of neighbours
     for tile in range(begin, end):
@@ -163,6 +174,7 @@ def columns(x_, grad_, where, out_, scratch, begin, end, outer, n, inner, masked
         for c in range(WIDTH):
             scale[c] = part[c]
             sums[c] = 0.0
+            lows[c] = 0.0
         if not FROM_OUTPUT:
             for first in range(0, n, STRETCH):
                 for c in range(WIDTH):
@@ -174,9 +186,11 @@ def columns(x_, grad_, where, out_, scratch, begin, end, outer, n, inner, masked
                     for c in range(0, WIDTH, LANES):
                         add_pack(part, c, a, row + c)
                 for c in range(WIDTH):
-                    sums[c] += np.float64(part[c])
+                    after = sums[c] + np.float64(part[c])
+                    lows[c] += lost(sums[c], np.float64(part[c]), after)
+                    sums[c] = after
             for c in range(WIDTH):
-                scale[c] = REAL(1.0 / sums[c])
+                scale[c] = REAL(1.0 / (sums[c] + lows[c]))
                 sums[c] = 0.0
         if GRADIENT:
             for first in range(0, n, STRETCH):
