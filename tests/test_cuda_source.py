@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import types
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def compiler() -> nvrtc.Nvrtc:
     try:
         return nvrtc.load()
     except nvrtc.NvrtcError as missing:
+        if os.environ.get("CI"):
+            raise  # nothing else compiles the CUDA source there
         pytest.skip(str(missing))
 
 

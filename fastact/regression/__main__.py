@@ -41,19 +41,13 @@ def table(findings: Sequence[checks.Finding]) -> str:
 @click.option("--select", metavar="REGEX", default="", help="Only rows whose name matches, such as 'cython-gelu|softmax.*float32'.")
 @click.option("--baseline", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="The file of stored ratios.")
 @click.option("--update", is_flag=True, help="Store this machine's ratios instead of comparing with them.")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    default=checks.TOLERANCE,
-    show_default=True,
-    help="What may be lost; on threads twice that.",
-)
+@click.option("--tolerance", type=click.FloatRange(min=0), default=checks.TOLERANCE, show_default=True, help="What may be lost.")
 @click.option("--attempts", type=click.IntRange(min=1), default=checks.ATTEMPTS, show_default=True, help="How often to time a slow row.")
 def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: int) -> None:
     """Time every kernel against a yardstick and compare with the stored baseline.
 
     A row is the time of a call as a multiple of a copy's (where memory is the limit) or of a fixed loop of arithmetic (elsewhere),
-    timed in turns with it. Exit status: 0, nothing is slower than the tolerance allows; 1, some row is; 3, there is no baseline for this
+    timed in turns with it. Rows on several threads are allowed twice the tolerance. Exit status: 0, nothing is slower than the tolerance allows; 1, some row is; 3, there is no baseline for this
     processor and instruction set.
     """
     try:
