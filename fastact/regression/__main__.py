@@ -47,8 +47,10 @@ def main(select: str, baseline: Path, update: bool, tolerance: float, attempts: 
     """Time every kernel against a yardstick and compare with the stored baseline.
 
     A row is the time of a call as a multiple of a copy's (where memory is the limit) or of a fixed loop of arithmetic (elsewhere),
-    timed in turns with it. Rows on several threads are allowed twice the tolerance. Exit status: 0, nothing is slower than the tolerance allows; 1, some row is; 3, there is no baseline for this
-    processor and instruction set.
+    timed in turns with it. Rows on several threads are allowed twice the tolerance.
+
+    Exit status: 0, nothing is slower than the tolerance allows; 1, some row is; 3, there is no baseline for this processor and
+    instruction set.
     """
     try:
         pattern = re.compile(select)
