@@ -60,8 +60,13 @@ def register(name: str, module: str, adapter: str) -> None:
 def unregister(name: str) -> None:
     """Remove a backend."""
     del REGISTRY[name]
+    forget()
+
+
+def forget() -> None:
+    """Forget the adapters that were made and what they said: they are asked anew."""
     _load.cache_clear()
-    _reasons.pop(name, None)
+    _reasons.clear()
 
 
 def get(name: str) -> Backend:

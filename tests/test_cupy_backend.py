@@ -46,11 +46,9 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) ->
     monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
     monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(shared_cache))
-    registry.get.cache_clear()
-    registry.available.cache_clear()
+    registry.forget()
     yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"))
-    registry.get.cache_clear()
-    registry.available.cache_clear()
+    registry.forget()
 
 
 def run(fake: Any, name: str, direction: str, inputs: list[Any], params: list[Any], outs: list[Any] | None = None) -> list[Any]:
