@@ -23,7 +23,8 @@ TOLERANCE = "0.6"
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "PAUSE", 0.3)
+    monkeypatch.setattr(check, "PAUSE", 0.1)
+    monkeypatch.setattr(check, "PATIENCE", 0.3)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from . import suite
 from .suite import AUTOMATIC, SIZES, Row
-from .yardstick import ROUNDS, measure
+from .yardstick import ROUNDS, measure, until_quiet
 
 #: What may be lost before a row is called slower.
 TOLERANCE = 0.25
@@ -16,8 +16,8 @@ TOLERANCE = 0.25
 THREADED = 2
 #: How often a row that looks slow is measured before it is called slower.
 ATTEMPTS = 8
-#: Seconds between these attempts: other processes come and go by the second.
-PAUSE = 3.0
+#: Seconds before each of these attempts, and how many more to wait for other processes to leave the cores alone.
+PAUSE, PATIENCE = 2.0, 10.0
 #: How often all rows are measured for the baseline.
 PASSES = 4
 #: The reference is not there to be fast.
@@ -88,6 +88,7 @@ def check(
         if not slow:
             break
         time.sleep(PAUSE)
+        until_quiet(time.monotonic() + PATIENCE)
         for row in progress(slow, f"slow rows again, {attempt} of {attempts - 1}"):
             ratio = min(found[row].ratio, measure_ratio(row, rounds=2 * ROUNDS))
             found[row] = Finding(row, ratio, baselines[row], allowed[row])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.cpu import compiled
+from ..machine import cores
 from .suite import PIECE, Row, dtype
 
 #: Does something that many times.
@@ -26,6 +28,10 @@ Repeat = Callable[[int], object]
 SAMPLE_SECONDS = 0.0005
 #: Samples of each in a measurement.
 ROUNDS = 15
+
+
+#: The `contention` up to which threads can be timed. Beyond, they wait for each other: with GNU OpenMP, which spins, for milliseconds.
+QUIET = 1.25
 
 
 def repeat(call: Callable[[], object]) -> Repeat:
@@ -99,6 +105,22 @@ def best(runs: Sequence[Repeat], rounds: int = ROUNDS, seconds: float = SAMPLE_S
             numbers[i] *= 2
     times = [[sample(run, number) / number for run, number in zip(runs, numbers, strict=True)] for _ in range(rounds)]
     return [min(column) for column in zip(*times, strict=True)]
+
+
+def contention() -> float:
+    """How many times as long a loop takes on all cores at once as on one: about 1 where other processes leave them alone."""
+    one, all_cores = (arithmetic(threads << 22, threads) for threads in (1, cores()))
+    pairs = [(sample(one, 8), sample(all_cores, 8)) for _ in range(5)]
+    return statistics.median(many / single for single, many in pairs)
+
+
+def until_quiet(deadline: float) -> bool:
+    """Wait until other processes leave the cores alone, or the clock `time.monotonic` shows `deadline`; whether they do."""
+    while contention() > QUIET:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def measure(row: Row, rounds: int = ROUNDS) -> tuple[float, float]:
