@@ -6,6 +6,7 @@ Imports nothing of the package. ``kernels/lower.py`` is loaded by its path and w
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parent
 CPU = ROOT / "kernels" / "cpu"
 
 # Strict IEEE arithmetic, as written: nothing contracts or reorders. Without traps and errno every loop can be a vector loop.
-STRICT = ["-std=c++17", "-O3", "-fwrapv", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
+STRICT = ["-std=c++17", "-O3", "-g0", "-fwrapv", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
 # Name of an instruction set -> its flags and macros. Only the loops are compiled with these: an inline function compiled for
 # AVX-512 and merged by the linker would crash on older processors.
 X86 = {
@@ -33,6 +34,10 @@ X86 = {
 }
 # Elsewhere the compiler's own vectors, 16 bytes wide, if fused multiply-add is part of the architecture.
 OTHER = {"baseline": ([], {"FASTACT_VECTOR_BYTES": 16 if platform.machine() in ("aarch64", "arm64") else 0, "FASTACT_F16C": 0})}
+
+# Objects for each instruction set, to be compiled side by side.
+PARTS = 6
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 NO_COMPILER = """
 fastact could not be built: its loops are C++ and need a compiler (gcc 11 or newer, or clang 14 or newer).
@@ -64,17 +69,21 @@ class BuildExt(build_ext):
         generated.mkdir(parents=True, exist_ok=True)
         lower = load_lower()
         program = lower.parse()
-        definitions, operations = lower.to_cxx(program), lower.to_cxx_operations(program)
+        definitions = lower.to_cxx(program)
         (generated / "definitions.hpp").write_text(definitions)
-        (generated / "operations.hpp").write_text(operations)
+        parts = [lower.to_cxx_operations(program, names) for names in lower.parts(program, PARTS)]
+        for i, text in enumerate(parts):
+            (generated / f"operations_{i}.hpp").write_text(text)
+        (generated / "parts.hpp").write_text(f"#define FASTACT_PARTS(each) {' '.join(f'each({i})' for i in range(PARTS))}\n")
         sets = X86 if platform.machine().lower() in ("x86_64", "amd64") else OTHER
         extension = self.extensions[0]
 
-        def compile_set(item):
-            name, (flags, macros) = item
-            # A source of its own for each set: objects are named by their sources.
-            source = generated / f"loops_{name}.cpp"
-            source.write_text('#include "isa.cpp"\n')
+        def compile_part(item):
+            (name, (flags, macros)), part = item
+            # A source of its own for each object: objects are named by their sources.
+            source = generated / f"loops_{name}_{part}.cpp"
+            chosen = "" if part == "all" else f'#define FASTACT_PART {part}\n#define FASTACT_OPERATIONS "operations_{part}.hpp"\n'
+            source.write_text(f'{chosen}#include "isa.cpp"\n')
             return self.compiler.compile(
                 [str(source)],
                 output_dir=str(generated),
@@ -83,12 +92,12 @@ class BuildExt(build_ext):
                 extra_postargs=[*STRICT, "-fvisibility=hidden", *flags],
             )
 
-        with ThreadPoolExecutor() as pool:
-            for objects in pool.map(compile_set, sets.items()):
+        with ThreadPoolExecutor(WORKERS) as pool:  # the widest vectors take longest: first
+            for objects in pool.map(compile_part, [(s, part) for s in reversed(sets.items()) for part in (*range(PARTS), "all")]):
                 extension.extra_objects += objects
         extension.define_macros += [(f"FASTACT_HAVE_{name}", "1") for name in sets]
         # What the loops were lowered from, so that a test can tell a stale build.
-        extension.define_macros += [("FASTACT_DIGEST", f'"{lower.digest(definitions + operations)}"')]
+        extension.define_macros += [("FASTACT_DIGEST", f'"{lower.program_digest(program)}"')]
 
 
 setup(

@@ -63,8 +63,10 @@ class Activation:
     learnable: list[str] = field(default_factory=list)
 
 
-#: What can be asked of an elementwise activation, each one pass over memory.
-DIRECTIONS = ("value", "derivative", "backward")
+#: What can be asked of an elementwise activation, each one pass over memory; the last two only where there is such a role.
+DIRECTIONS = ("value", "derivative", "backward", "value_and_derivative", "second_derivative", "backward_from_output")
+#: The directions that take a gradient before x (or the output).
+CHAINED = ("backward", "backward_from_output")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Operation:
     @property
     def arrays(self) -> int:
         """How many leading inputs are arrays: x, or the gradient and x."""
-        return 2 if self.direction == "backward" else 1
+        return 2 if self.direction in CHAINED else 1
 
     @property
     def inputs(self) -> int:
@@ -89,8 +91,23 @@ class Operation:
 
     @property
     def outputs(self) -> int:
-        """One, and in backward one more for each learnable parameter: the terms of its gradient, to be summed."""
-        return 1 + len(self.activation.learnable) if self.direction == "backward" else 1
+        """Those stored like x, and in backward one more for each learnable parameter: the terms of its gradient, to be summed."""
+        return self.stored + (len(self.activation.learnable) if self.direction == "backward" else 0)
+
+    @property
+    def stored(self) -> int:
+        """How many leading outputs are stored like x; the rest has the working type."""
+        return 2 if self.direction == "value_and_derivative" else 1
+
+    @property
+    def unit_gradient(self) -> bool:
+        """Whether the compiled loops have none of its own and run that of `backward` with a gradient of 1: the same bits."""
+        return self.direction == "derivative" and not self.activation.learnable
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types it is computed in: the second derivative is worth float64 only."""
+        return ("float64",) if self.direction == "second_derivative" else tuple(TYPES)
 
 
 @dataclass
@@ -112,7 +129,7 @@ class Program:
     @property
     def operations(self) -> dict[str, Operation]:
         """Every elementwise operation by its lowered name, activation by activation."""
-        found = [Operation(a, d) for a in self.activations.values() if a.family == "elementwise" for d in DIRECTIONS]
+        found = [Operation(a, d) for a in self.activations.values() for d in DIRECTIONS if role_name(a.name, d) in self.functions]
         found += [Operation(Activation(name), "elementary") for name in self.elementary]
         return {o.function: o for o in found}
 
@@ -160,12 +177,20 @@ def parse(files: list[Path] | None = None) -> Program:
     return program
 
 
-def _backward(activation: Activation) -> str:
-    """The text of the backward operation: the chain rule, a product for x and one for each learnable parameter."""
+def _synthesized(activation: Activation) -> Iterator[tuple[str, str, str]]:
+    """What follows from an activation's roles: (the role it needs, direction, text)."""
     rest = ", ".join(["x", *activation.params])
-    roles = ["derivative", *(f"gradient_{p}" for p in activation.learnable)]
-    products = ", ".join(f"grad * {role_name(activation.name, role)}({rest})" for role in roles)
-    return f"@primitive\ndef {role_name(activation.name, 'backward')}(grad, {rest}):\n    return {products}\n"
+    call = {role: f"{role_name(activation.name, role)}({rest})" for role in ("value", "derivative", "derivative_from_output")}
+    gradients = [f"{role_name(activation.name, f'gradient_{p}')}({rest})" for p in activation.learnable]
+
+    def text(direction: str, first: str, *results: str) -> str:
+        return f"@primitive\ndef {role_name(activation.name, direction)}({first}{rest}):\n    return {', '.join(results)}\n"
+
+    # The chain rule: a product for x and one for each learnable parameter.
+    yield "derivative", "backward", text("backward", "grad, ", *(f"grad * {c}" for c in (call["derivative"], *gradients)))
+    # One after the other: the compiler shares what they have in common.
+    yield "derivative", "value_and_derivative", text("value_and_derivative", "", call["value"], call["derivative"])
+    yield "derivative_from_output", "backward_from_output", text("backward_from_output", "grad, ", f"grad * {call['derivative_from_output']}")
 
 
 def parse_text(text: str, file: Path, program: Program) -> None:
@@ -191,11 +216,12 @@ def parse_text(text: str, file: Path, program: Program) -> None:
             for decorator in node.decorator_list:
                 _register(node, decorator, file, program)
     for activation in program.activations.values():
-        backward = role_name(activation.name, "backward")
-        if activation.family == "elementwise" and backward not in program.functions:
-            for node in ast.parse(_backward(activation), str(file)).body:
-                assert isinstance(node, ast.FunctionDef)
-                program.functions[backward] = Function(backward, file, {"float32": node, "float64": node})
+        for role, direction, written in _synthesized(activation):
+            name = role_name(activation.name, direction)
+            if role_name(activation.name, role) in program.functions and name not in program.functions:
+                for made in ast.parse(written, str(file)).body:
+                    assert isinstance(made, ast.FunctionDef)
+                    program.functions[name] = Function(name, file, {"float32": made, "float64": made})
 
 
 def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: Program) -> None:
@@ -224,8 +250,8 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             if family == "elementwise":
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
-        case ast.Attribute(value=ast.Name(id=owner), attr="derivative"):
-            program.functions[role_name(owner, "derivative")] = Function(role_name(owner, "derivative"), file, both)
+        case ast.Attribute(value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" as role):
+            program.functions[role_name(owner, role)] = Function(role_name(owner, role), file, both)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="gradient"), args=[ast.Constant(value=str(parameter))]):
             name = role_name(owner, f"gradient_{parameter}")
             program.functions[name] = Function(name, file, both)
@@ -236,6 +262,11 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
 def digest(text: str) -> str:
     """The hash that names generated code."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def program_digest(program: Program) -> str:
+    """The hash of all that compiled loops are lowered from."""
+    return digest(to_cxx(program) + to_cxx_operations(program, list(program.operations)))
 
 
 # ---------------------------------------------------------------- writing
@@ -438,14 +469,32 @@ def to_numba(program: Program, names: list[str], type_: str) -> str:
     return "\n".join(out)
 
 
-def to_cxx_operations(program: Program, pack32: str = "PackF", pack64: str = "PackD") -> str:
-    """The C++ structs of all operations, and the table ``entries`` of their loops, for ``cpu/isa.cpp``."""
-    out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program)]
+def to_cxx_operations(program: Program, names: list[str]) -> str:
+    """The C++ structs of operations, and the table ``entries`` of their loops, for ``cpu/isa.cpp``."""
+    loops = [name for name in names if not program.operations[name].unit_gradient]
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program, loops)]
     out += ["using Plain = void (*)();", "const Entry entries[] = {"]
-    for name, o in program.operations.items():
-        loops = ", ".join(f"reinterpret_cast<Plain>(elementwise<{name}_op, {pack}>)" for pack in (pack32, pack64))
-        out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {loops}}},')
+    packs = {"float32": "PackF", "float64": "PackD"}
+    for name in names:
+        o = program.operations[name]
+        loop = role_name(o.activation.name, "backward") if o.unit_gradient else name
+        found = [f"reinterpret_cast<Plain>(elementwise<{loop}_op, {pack}>)" if t in o.types else "nullptr" for t, pack in packs.items()]
+        out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {o.stored}, {int(o.unit_gradient)}, {", ".join(found)}}},')
     return "\n".join([*out, "};", ""])
+
+
+def parts(program: Program, count: int) -> list[list[str]]:
+    """All operations in `count` parts that take about as long to compile; an activation's stay together."""
+    weights: dict[str, int] = {}
+    for name, o in program.operations.items():
+        size = sum(len(ast.dump(f.bodies[t])) for f in program.needed([name]) for t in o.types)
+        weights[o.activation.name] = weights.get(o.activation.name, 0) + (0 if o.unit_gradient else size)
+    loads, found = [0] * count, [set[str]() for _ in range(count)]
+    for activation in sorted(weights, key=weights.__getitem__, reverse=True):
+        lightest = loads.index(min(loads))
+        loads[lightest] += weights[activation]
+        found[lightest].add(activation)
+    return [[name for name, o in program.operations.items() if o.activation.name in part] for part in found]
 
 
 def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
@@ -461,7 +510,7 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
         )
         out += [
             f"struct {name}_op {{",
-            f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays};",
+            f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays}, stored = {o.stored};",
             f"    template <class F> FASTACT_FUNCTION void run(const F *in, F *out) {{ {' '.join(give)} }}",
             "};",
         ]

@@ -1,96 +1,80 @@
-"""The truth, in mpmath: every activation as the textbook has it, at a precision that no cancellation exhausts.
+"""The truth, in mpmath: the formula that stands with each definition, evaluated and differentiated with more digits than any cancellation takes.
 
-Functions of finite mpf numbers ``(x, *params)``; what happens at infinities and NaN is documented, not computed.
+Finite x only; what happens at infinities and NaN is documented, not computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import mpmath
 import numpy as np
 import numpy.typing as npt
 
-#: Far more than any cancellation here takes: between tails the terms differ, and the sums next to roots lose 60 bits at most.
-PRECISION = 400
+from fastact.kernels.definitions import DEFINITIONS
+from fastact.reference import jets
+
+#: Enough for sqrt(x^2 + 1) - x at the largest float64, and for 1 - tanh(x)^2 where it underflows.
+PRECISION = 2300
 mp = mpmath.mp.clone()
 mp.prec = PRECISION
+#: Beyond this tanh is 1 to any float that counts.
+FAR = mp.mpf(10) ** 5
 
 
-@dataclass(frozen=True)
-class Truth:
-    """An activation's value, derivative and parameter gradients."""
-
-    value: Callable[..., Any]
-    derivative: Callable[..., Any]
-    gradients: dict[str, Callable[..., Any]] = field(default_factory=dict)
-
-    def role(self, name: str) -> Any:
-        """``"value"``, ``"derivative"`` or ``"gradient_<parameter>"``."""
-        return self.gradients[name[9:]] if name.startswith("gradient_") else getattr(self, name)
+def _erfc(v: Any) -> Any:
+    return mp.erfc(min(max(v, mp.mpf(-300)), mp.mpf(300)))
 
 
-def sigmoid(x: Any) -> Any:
-    """The logistic function."""
-    return 1 / (1 + mp.exp(-x))
+MPMATH = SimpleNamespace(
+    exp=mp.exp,
+    expm1=mp.expm1,
+    log=lambda v: mp.log(v) if v > 0 else (-mp.inf if v == 0 else mp.nan),
+    log1p=lambda v: mp.log1p(v) if v > -1 else (-mp.inf if v == -1 else mp.nan),
+    sqrt=lambda v: mp.sqrt(v) if v >= 0 else mp.nan,
+    tanh=lambda v: mp.tanh(min(max(v, -FAR), FAR)),
+    sin=mp.sin,
+    cos=mp.cos,
+    atan=mp.atan,
+    erf=lambda v: 1 - _erfc(v) if abs(v) > 1 else mp.erf(v),
+    erfc=_erfc,
+    Phi=lambda v: _erfc(-v / mp.sqrt(2)) / 2,
+    where=lambda condition, a, b: a if condition else b,
+    abs=abs,
+    pi=mp.pi(),
+)
 
-
-def log1p_exp(x: Any) -> Any:
-    """log(1 + exp(x)), the softplus of beta = 1."""
-    return mp.log1p(mp.exp(x))
-
-
-def normal_cdf(x: Any) -> Any:
-    """The normal distribution function; beyond 1e5 it is 0 or 1 to any precision that counts."""
-    return mp.erfc(-min(max(x, -100000), 100000) / mp.sqrt(2)) / 2
-
-
-def normal_pdf(x: Any) -> Any:
-    """The normal density."""
-    return mp.exp(-(min(abs(x), mp.mpf(100000)) ** 2) / 2) / mp.sqrt(2 * mp.pi)
-
-
-def mish_derivative(x: Any) -> Any:
-    """By the product rule."""
-    s = log1p_exp(x)
-    return mp.tanh(s) + x * sigmoid(x) * mp.sech(s) ** 2
-
-
-def _leaky(x: Any, alpha: Any) -> Any:
-    return x if x > 0 else alpha * x
-
-
-def _slope(x: Any, alpha: Any) -> Any:
-    return mp.mpf(1) if x > 0 else alpha
-
-
-TRUTH: dict[str, Truth] = {
-    "relu": Truth(lambda x: max(x, mp.mpf(0)), lambda x: mp.mpf(x > 0)),
-    "leaky_relu": Truth(_leaky, _slope),
-    "sigmoid": Truth(sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
-    "tanh": Truth(mp.tanh, lambda x: mp.sech(x) ** 2),
-    "sigmoid_tanh": Truth(lambda x: sigmoid(x) + mp.tanh(x), lambda x: sigmoid(x) * sigmoid(-x) + mp.sech(x) ** 2),
-    "silu": Truth(lambda x: x * sigmoid(x), lambda x: sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
-    "gelu": Truth(lambda x: x * normal_cdf(x), lambda x: normal_cdf(x) + x * normal_pdf(x)),
-    "softplus": Truth(lambda x, beta: log1p_exp(beta * x) / beta, lambda x, beta: sigmoid(beta * x)),
-    "elu": Truth(
-        lambda x, alpha: x if x > 0 else alpha * mp.expm1(x),
-        lambda x, alpha: mp.mpf(1) if x > 0 else alpha * mp.exp(x),
-    ),
-    "mish": Truth(lambda x: x * mp.tanh(log1p_exp(x)), mish_derivative),
-    "prelu": Truth(_leaky, _slope, {"alpha": lambda x, alpha: mp.mpf(0) if x > 0 else x}),
+#: What formulas may use, beside x, the parameters, numbers, ``+ - * / **``, comparisons, conditional expressions, abs, min and max.
+VOCABULARY: dict[str, Any] = {
+    name: getattr(jets, name)
+    for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "atan", "sigmoid", "softplus", "erf", "erfc", "phi", "Phi")
 }
+VOCABULARY |= {"pi": mp.pi(), "e": mp.e(), "abs": abs, "min": min, "max": max}
 
-#: Parameters to try, by name.
-PARAMETERS: dict[str, list[tuple[float, ...]]] = {
-    "leaky_relu": [(0.01,), (-0.5,), (2.0,)],
-    "softplus": [(1.0,), (0.5,), (3.0,), (-1.0,)],
-    "elu": [(1.0,), (0.5,), (2.0,)],
-    "prelu": [(0.25,), (-0.5,)],
-}
+
+def evaluate(formula: str, order: int, argument: str | None, **values: Any) -> Any:
+    """The formula's derivatives up to `order` with respect to `argument`, at mpf numbers: a tuple."""
+    jetted = {n: jets.variable(v, order, MPMATH) if n == argument else jets.Jet((v, *[mp.mpf(0)] * order), MPMATH) for n, v in values.items()}
+    found = eval(formula, {"__builtins__": {}}, {**VOCABULARY, **jetted})
+    return found.c if isinstance(found, jets.Jet) else (mp.mpf(found), *[mp.mpf(0)] * order)
+
+
+ORDERS = {"value": 0, "derivative": 1, "second_derivative": 2}
+
+
+@lru_cache(maxsize=8)
+def _table(name: str, argument: str, order: int, x: tuple[float, ...], params: tuple[float, ...]) -> list[Any]:
+    definition = DEFINITIONS[name]
+    fixed = {p: mp.mpf(float(v)) for p, v in zip(definition.params, params, strict=True)}
+    return [evaluate(definition.formula, order, argument, x=mp.mpf(v), **fixed) for v in x]
+
+
+#: Parameters to try, by name; the first are used where one has no default.
+PARAMETERS = {name: list(d.examples) for name, d in DEFINITIONS.items() if d.examples}
 
 
 def points(roots: Iterable[float] = ()) -> npt.NDArray[np.float64]:
@@ -111,6 +95,8 @@ def points(roots: Iterable[float] = ()) -> npt.NDArray[np.float64]:
 
 def nearest(value: Any) -> tuple[float, float]:
     """(the float64 nearest to an mpf, the rest in units of its last place)."""
+    if not mp.isfinite(value):
+        return float(value), 0.0
     k = max(mp.frexp(value)[1] - 53, -1074)
     whole = int(mp.nint(mp.ldexp(value, -k)))
     if whole.bit_length() + k > 1024:
@@ -120,7 +106,15 @@ def nearest(value: Any) -> tuple[float, float]:
 
 
 def exact(name: str, role: str, x: Iterable[float], *params: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The exact results at finite `x`, in the form that ``fastact.ulp`` takes them. Here 0 has no sign, only what underflows has one."""
-    function, fixed = TRUTH[name].role(role), [mp.mpf(float(p)) for p in params]
-    pairs = [nearest(function(mp.mpf(float(v)), *fixed)) for v in x]
+    """The exact results at finite `x`, in the form that ``fastact.ulp`` takes them. Here 0 has no sign, only what underflows has one.
+
+    `role` is "value", "derivative", "second_derivative" or "gradient_<parameter>".
+    """
+    key = tuple(float(v) for v in x), tuple(float(p) for p in params)
+    if role in ORDERS:
+        order = 2 if DEFINITIONS[name].smooth else 1  # all at once: the next role is in the table already
+        found = [row[ORDERS[role]] for row in _table(name, "x", order, *key)]
+    else:
+        found = [row[1] for row in _table(name, role.removeprefix("gradient_"), 1, *key)]
+    pairs = [nearest(v) for v in found]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])

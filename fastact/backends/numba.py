@@ -112,7 +112,7 @@ class NumbaBackend:
         """The definitions."""
         if self._program is None:
             program = lower.parse()
-            if lower.digest(lower.to_cxx(program) + lower.to_cxx_operations(program)) != compiled.DIGEST:
+            if lower.program_digest(program) != compiled.DIGEST:
                 raise RuntimeError(
                     "the compiled loops are older than kernels/definitions and would give other bits: pip install -e . again"
                 )

@@ -25,13 +25,17 @@ cdef extern from "interface.hpp":
     enum: FLOAT64
     ctypedef struct fastact_entry:
         const char *name
-        int inputs, outputs, arrays
+        int inputs, outputs, arrays, stored
+        void *loop32
+    ctypedef struct fastact_table:
+        int entries
+        const fastact_entry *entry
     ctypedef int (*fastact_rowwise)(int, int, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
     ctypedef struct fastact_isa:
         const char *name
         int vector_bytes
-        int entries
-        const fastact_entry *entry
+        int tables
+        const fastact_table *const *table
         fastact_rowwise softmax, softmax_backward, softmax_backward_from_output
 
 cdef extern from "select.hpp":
@@ -117,7 +121,7 @@ if not HARDWARE_FMA:
         stacklevel=2,
     )
 
-cdef dict _entries = {isa.entry[i].name.decode(): i for i in range(isa.entries)}
+cdef dict _entries = {isa.table[t].entry[i].name.decode(): (t, i) for t in range(isa.tables) for i in range(isa.table[t].entries)}
 #: The operations there are loops for.
 OPERATIONS = tuple(_entries)
 
@@ -165,6 +169,12 @@ cdef inline const void *splatted(const Splat *s, bint wide) noexcept nogil:
 
 # ---------------------------------------------------------------- whole calls, for the backend adapter
 
+cdef inline const fastact_entry *entry_of(str name) except NULL:
+    cdef int table, i
+    table, i = _entries[name]
+    return &isa.table[table].entry[i]
+
+
 def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs):
     """One operation over 1-D contiguous arrays of one storage type.
 
@@ -177,9 +187,9 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
     wide : bool
         Compute in float64; always so for float64.
     arrays, params, outs : list
-        Arrays of equal length; parameters are numbers or such arrays. Outputs after the first are in the working type.
+        Arrays of equal length; parameters are numbers or such arrays. Outputs beyond the stored ones are in the working type.
     """
-    cdef const fastact_entry *entry = &isa.entry[_entries[name]]
+    cdef const fastact_entry *entry = entry_of(name)
     cdef const void *inputs[MAX_INPUTS]
     cdef Py_ssize_t step[MAX_INPUTS]
     cdef void *outputs[MAX_OUTPUTS]
@@ -294,8 +304,8 @@ cdef class Entry:
         self.limit = 0
         self.fast = name in _entries
         if self.fast:
-            self.entry = &isa.entry[_entries[name]]
-            self.fast = self.entry.outputs == 1
+            self.entry = entry_of(name)
+            self.fast = self.entry.outputs == 1 and self.entry.loop32 != NULL
         for i, value in enumerate(defaults.values()):
             if value is None:
                 self.required |= 1 << i

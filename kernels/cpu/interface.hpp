@@ -3,14 +3,20 @@
 #include <cstddef>
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored
-enum { MAX_INPUTS = 6, MAX_OUTPUTS = 4, SPLAT = 64 };  // SPLAT: elements a splatted number must cover, the widest pack
+enum { MAX_INPUTS = 8, MAX_OUTPUTS = 4, SPLAT = 64 };  // SPLAT: elements a splatted number must cover, the widest pack
 
 extern "C" {
-struct fastact_entry {  // an elementwise operation: gelu, gelu_derivative, gelu_backward ...
+struct fastact_entry {  // an elementwise operation: gelu_value, gelu_derivative, gelu_backward ...
     const char *name;
     int inputs, outputs, arrays;  // the first `arrays` inputs are arrays, the rest parameters
-    void (*loop32)();             // its loop in float32; the type is known to loops.hpp alone
+    int stored;                   // the first `stored` outputs are stored like x, the rest in the working type
+    int unit_gradient;            // the loop takes one more array before these, which is 1 throughout
+    void (*loop32)();             // its loop in float32, null if there is none; the type is known to loops.hpp alone
     void (*loop64)();
+};
+struct fastact_table {  // the operations of one translation unit
+    int entries;
+    const struct fastact_entry *entry;
 };
 // Row-wise: x, out and the like are [outer][n][inner], contiguous, stored as `kind`. `other` is softmax's gradient in backward.
 typedef int (*fastact_rowwise)(int kind, int wide, const void *x, const void *other, const unsigned char *where, int masked_nan,
@@ -18,8 +24,8 @@ typedef int (*fastact_rowwise)(int kind, int wide, const void *x, const void *ot
 struct fastact_isa {
     const char *name;
     int vector_bytes;
-    int entries;
-    const struct fastact_entry *entry;
+    int tables;
+    const struct fastact_table *const *table;
     void (*run)(const struct fastact_entry *, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n);
     fastact_rowwise softmax, softmax_backward, softmax_backward_from_output;
 };

@@ -1,5 +1,6 @@
-// One instruction set's build of every loop. Compiled once per set, with that set's flags and these macros:
-// FASTACT_ISA (its name), FASTACT_VECTOR_BYTES (0: no vectors), FASTACT_F16C.
+// One instruction set's build of every loop, with that set's flags and these macros: FASTACT_ISA (its name), FASTACT_VECTOR_BYTES
+// (0: no vectors), FASTACT_F16C. Compiled several times: with FASTACT_PART (its number) and
+// FASTACT_OPERATIONS (a file), for those elementwise operations, so that they compile side by side; without, for all else.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +22,6 @@ using Entry = fastact_entry;
 #include "intrinsics.hpp"
 #include "definitions.hpp"  // written by lower.py
 #include "loops.hpp"
-#include "rowwise.hpp"
 
 #if FASTACT_VECTOR_BYTES
 using PackF = Duo<VecF>;
@@ -31,18 +31,36 @@ using PackF = float;
 using PackD = double;
 #endif
 static_assert(Lanes<PackF>::count <= SPLAT);
-#include "operations.hpp"  // written by lower.py: the structs and the table `entries`
+#ifdef FASTACT_PART
+#include FASTACT_OPERATIONS  // written by lower.py: structs and the table `entries`
+#else
+#include "rowwise.hpp"
+#endif
 }  // namespace
 }  // namespace
 
-extern "C" const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
+#define FASTACT_TABLE(part) FASTACT_JOIN(FASTACT_JOIN(FASTACT_JOIN(fastact_table_, FASTACT_ISA), _), part)
+#ifdef FASTACT_PART
+extern "C" const fastact_table FASTACT_TABLE(FASTACT_PART);
+const fastact_table FASTACT_TABLE(FASTACT_PART) = {sizeof(FASTACT_JOIN(fastact_, FASTACT_ISA)::entries) / sizeof(fastact_entry),
+                                                  FASTACT_JOIN(fastact_, FASTACT_ISA)::entries};
+#else
+#include "parts.hpp"  // written by the build: FASTACT_PARTS(each)
+extern "C" {
+#define FASTACT_DECLARE(part) extern const fastact_table FASTACT_TABLE(part);
+FASTACT_PARTS(FASTACT_DECLARE)
+extern const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
+}
+#define FASTACT_ADDRESS(part) &FASTACT_TABLE(part),
+static const fastact_table *const FASTACT_JOIN(tables_, FASTACT_ISA)[] = {FASTACT_PARTS(FASTACT_ADDRESS)};
 const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA) = {
     FASTACT_TEXT(FASTACT_ISA),
     FASTACT_VECTOR_BYTES,
-    sizeof(FASTACT_JOIN(fastact_, FASTACT_ISA)::entries) / sizeof(fastact_entry),
-    FASTACT_JOIN(fastact_, FASTACT_ISA)::entries,
+    sizeof(FASTACT_JOIN(tables_, FASTACT_ISA)) / sizeof(fastact_table *),
+    FASTACT_JOIN(tables_, FASTACT_ISA),
     FASTACT_JOIN(fastact_, FASTACT_ISA)::run,
     FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax,
     FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax_backward,
     FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax_backward_from_output,
 };
+#endif

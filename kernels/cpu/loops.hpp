@@ -1,35 +1,32 @@
 // Elementwise loops: one per operation and working type, over contiguous data in that type. Other storage types (halves, and
 // float32 computed in float64) pass through a block in the first-level cache, so that loops do not multiply by storage types.
 
-// One operation over n elements. step[i] is 1 for an array and 0 for a number, which stands splatted over at least one pack.
-// `out` may be one of `in`: each pack is read before it is written.
+// One operation over n elements. step[i] is 1 for an array and 0 for a number, which stands splatted over at least one pack: the
+// parameters, and the gradient, where the derivative alone is wanted. `out` may be one of `in`: each pack is read before it is written.
 template <class Op, class F>
-static void elementwise(const Scalar<F> *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
+static __attribute__((noinline)) void elementwise(const Scalar<F> *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
     constexpr std::size_t width = Lanes<F>::count;
     static_assert(Op::inputs <= MAX_INPUTS && Op::outputs <= MAX_OUTPUTS, "raise the limits in interface.hpp");
-    for (std::size_t i = 0; i < n; i += width) {
+    std::size_t i = 0;
+    for (; i + width <= n; i += width) {
         F argument[Op::inputs], result[Op::outputs];
-        const std::size_t left = n - i;
-        if (__builtin_expect(left >= width, 1)) {
-            for (int k = 0; k < Op::inputs; k++) argument[k] = load<F>(in[k] + static_cast<std::ptrdiff_t>(i) * (k < Op::arrays ? 1 : step[k]));
-            Op::run(argument, result);
-            for (int k = 0; k < Op::outputs; k++) store(out[k] + i, result[k]);
-        } else {  // the last, partial pack
-            Scalar<F> spare[width] = {};
-            for (int k = 0; k < Op::inputs; k++) {
-                if (k < Op::arrays || step[k]) {
-                    __builtin_memcpy(spare, in[k] + i, left * sizeof(Scalar<F>));
-                    argument[k] = load<F>(spare);
-                } else {
-                    argument[k] = load<F>(in[k]);
-                }
-            }
-            Op::run(argument, result);
-            for (int k = 0; k < Op::outputs; k++) {
-                store(spare, result[k]);
-                __builtin_memcpy(out[k] + i, spare, left * sizeof(Scalar<F>));
-            }
+        for (int k = 0; k < Op::inputs; k++)
+            argument[k] = load<F>(in[k] + static_cast<std::ptrdiff_t>(i) * (k == Op::arrays - 1 ? 1 : step[k]));
+        Op::run(argument, result);
+        for (int k = 0; k < Op::outputs; k++) store(out[k] + i, result[k]);
+    }
+    if (i < n) {  // the last, partial pack goes through a full one, and through the same instructions: code is half as long
+        const std::size_t left = (n - i) * sizeof(Scalar<F>);
+        Scalar<F> spare_in[Op::inputs][width] = {}, spare_out[Op::outputs][width];
+        const Scalar<F> *from[Op::inputs];
+        Scalar<F> *to[Op::outputs];
+        for (int k = 0; k < Op::inputs; k++) {
+            from[k] = step[k] ? spare_in[k] : in[k];
+            if (step[k]) __builtin_memcpy(spare_in[k], in[k] + i, left);
         }
+        for (int k = 0; k < Op::outputs; k++) to[k] = spare_out[k];
+        elementwise<Op, F>(from, step, to, width);
+        for (int k = 0; k < Op::outputs; k++) __builtin_memcpy(out[k] + i, spare_out[k], left);
     }
 }
 
@@ -141,35 +138,47 @@ static const std::size_t kind_size[] = {2, 2, 4, 8};
 template <class T> using Loop = void (*)(const T *const *, const std::ptrdiff_t *, T *const *, std::size_t);
 
 template <class T>
-static void through_blocks(Loop<T> loop, int inputs, int outputs, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+static void through_blocks(const Entry *e, Loop<T> loop, int inputs, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out,
+                           std::size_t n) {
     constexpr std::size_t block = 512;  // 512 doubles, three in and two out: 20 KiB, in the first-level cache
     alignas(64) T scratch_in[MAX_INPUTS][block];
     alignas(64) T scratch_out[MAX_OUTPUTS][block];
     const T *from[MAX_INPUTS];
     T *to[MAX_OUTPUTS];
     for (int k = 0; k < inputs; k++) from[k] = step[k] ? scratch_in[k] : static_cast<const T *>(in[k]);
-    for (int k = 0; k < outputs; k++) to[k] = scratch_out[k];
+    for (int k = 0; k < e->outputs; k++) to[k] = scratch_out[k];
     const std::size_t size = kind_size[kind];
     for (std::size_t i = 0; i < n; i += block) {
         const std::size_t m = n - i < block ? n - i : block;
         for (int k = 0; k < inputs; k++)
             if (step[k]) widen_any(kind, static_cast<const char *>(in[k]) + i * size, scratch_in[k], m);
         loop(from, step, to, m);
-        narrow_any(kind, scratch_out[0], static_cast<char *>(out[0]) + i * size, m);
-        for (int k = 1; k < outputs; k++) __builtin_memcpy(static_cast<T *>(out[k]) + i, scratch_out[k], m * sizeof(T));
+        for (int k = 0; k < e->outputs; k++)
+            if (k < e->stored) narrow_any(kind, scratch_out[k], static_cast<char *>(out[k]) + i * size, m);
+            else __builtin_memcpy(static_cast<T *>(out[k]) + i, scratch_out[k], m * sizeof(T));
     }
 }
 
-// Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand
-// splatted in the working type; outputs after the first, terms of a parameter's gradient, are given in the working type.
-static void run(const Entry *e, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
-    if (wide) {
-        const auto loop = reinterpret_cast<Loop<double>>(e->loop64);
-        if (kind == FLOAT64) loop(reinterpret_cast<const double *const *>(in), step, reinterpret_cast<double *const *>(out), n);
-        else through_blocks<double>(loop, e->inputs, e->outputs, kind, in, step, out, n);
-    } else {
-        const auto loop = reinterpret_cast<Loop<float>>(e->loop32);
-        if (kind == FLOAT32) loop(reinterpret_cast<const float *const *>(in), step, reinterpret_cast<float *const *>(out), n);
-        else through_blocks<float>(loop, e->inputs, e->outputs, kind, in, step, out, n);
+template <class T>
+static void run_typed(const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+    const auto loop = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
+    const void *from[MAX_INPUTS + 1];
+    std::ptrdiff_t steps[MAX_INPUTS + 1];
+    int inputs = e->inputs;
+    alignas(64) T ones[SPLAT];
+    if (e->unit_gradient) {  // the derivative is the gradient's product with 1
+        for (int k = 0; k < SPLAT; k++) ones[k] = T(1);
+        from[0] = ones, steps[0] = 0;
+        for (int k = 0; k < inputs; k++) from[k + 1] = in[k], steps[k + 1] = step[k];
+        inputs++, in = from, step = steps;
     }
+    if (kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32)) loop(reinterpret_cast<const T *const *>(in), step, reinterpret_cast<T *const *>(out), n);
+    else through_blocks<T>(e, loop, inputs, kind, in, step, out, n);
+}
+
+// Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand splatted
+// in the working type; outputs beyond the stored ones, terms of a parameter's gradient, are given in the working type.
+static void run(const Entry *e, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+    if (wide || !e->loop32) run_typed<double>(e, kind, in, step, out, n);
+    else run_typed<float>(e, kind, in, step, out, n);
 }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from . import gaussians, primitives, rectifiers, rowwise, sigmoids, softplus
+import importlib
+import pkgutil
+
 from .language import DEFINITIONS, Definition
 
-__all__ = ["DEFINITIONS", "Definition", "gaussians", "primitives", "rectifiers", "rowwise", "sigmoids", "softplus"]
+for _found in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_found.name}")
+
+__all__ = ["DEFINITIONS", "Definition"]

@@ -23,7 +23,7 @@ def _(x: Any, a: Any, e: Any, e_low: Any) -> Any:
 
 
 @activation(
-    formula="x * Phi(x) = x / 2 * erfc(-x / sqrt(2))",
+    formula="x * Phi(x)",
     derivative_formula="Phi(x) + x * phi(x)",
     value_range="[-0.1700, inf)",
     cost="erf",

@@ -24,6 +24,11 @@ import numpy as np
 
 #: Cost classes, cheapest first: the arithmetic of one element, which decides where more threads pay.
 COSTS = ("move", "exp", "erf")
+MONOTONICITIES = ("increasing", "decreasing", "constant", "none")  #: not strictly
+#: How often the function can be differentiated, continuously.
+CONTINUITIES = ("discontinuous", "C0", "C1", "C2", "smooth")
+#: ULP of derivatives in float32, accuracy "fast".
+DERIVATIVE_BOUND = 4.0
 
 
 # ---------------------------------------------------------------- the functions a definition may call
@@ -163,9 +168,17 @@ class Definition:
     derivative_formula: str
     value_range: str
     limits: dict[float, float]  #: the documented value at special inputs, default parameters
-    roots: dict[str, tuple[float, ...]]  #: by role, away from 0: next to these the error bound is absolute
+    roots: dict[str, tuple[float, ...]]  #: by role: next to these the error bound is absolute
     integers: bool  #: True: integer arrays stay integers
     source: str
+    monotonicity: str  #: one of MONOTONICITIES, default parameters
+    continuity: str  #: one of CONTINUITIES, default parameters
+    kinks: dict[str, tuple[str, str]]  #: where the derivative jumps -> its limits from the left and the right, expressions in the parameters
+    lipschitz: float  #: the largest magnitude of the derivative, default parameters; inf if there is none
+    bound: float  #: ULP of the value in float32, accuracy "fast"; derivatives have DERIVATIVE_BOUND
+    reach: dict[str, float]  #: by type: the largest magnitude of x for which the bounds hold; everywhere if it is not named
+    examples: tuple[tuple[float, ...], ...]  #: parameters that tests try; the first where one has no default
+    output_requires: str  #: what parameters must fulfil for the derivative to follow from the output, an expression; empty: nothing
     roles: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def __call__(self, *args: Any) -> Any:
@@ -175,6 +188,21 @@ class Definition:
         """Decorator: the derivative with respect to x."""
         self.roles["derivative"] = Primitive(body)
         return self
+
+    def second_derivative(self, body: Callable[..., Any]) -> Definition:
+        """Decorator: the second derivative with respect to x. It is always computed in float64."""
+        self.roles["second_derivative"] = Primitive(body)
+        return self
+
+    def derivative_from_output(self, body: Callable[..., Any]) -> Definition:
+        """Decorator: the derivative as a function of the output and the parameters, where it follows from them exactly."""
+        self.roles["derivative_from_output"] = Primitive(body)
+        return self
+
+    @property
+    def smooth(self) -> bool:
+        """Whether there is a second derivative everywhere."""
+        return "second_derivative" in self.roles
 
     def gradient(self, parameter: str) -> Callable[[Callable[..., Any]], Definition]:
         """Decorator: the derivative with respect to a learnable parameter."""
@@ -204,16 +232,30 @@ def activation(
     roots: dict[str, tuple[float, ...]] | None = None,
     integers: bool = False,
     source: str = "",
+    monotonicity: str = "none",
+    continuity: str = "smooth",
+    kinks: dict[str, tuple[str, str]] | None = None,
+    lipschitz: float = math.inf,
+    bound: float = 4.0,
+    reach: dict[str, float] | None = None,
+    examples: tuple[tuple[float, ...], ...] = (),
+    output_requires: str = "",
 ) -> Callable[[Callable[..., Any]], Definition]:
-    """Register the decorated function as an activation's value. All arguments must be literals: the build reads them as text."""
+    """Register the decorated function as an activation's value.
 
-    if cost not in COSTS:
-        raise ValueError(f"cost={cost!r} is none of {', '.join(COSTS)}")
+    The build reads `family`, `params` and `learnable` as text: they must be literals. `formula` is Python in the vocabulary of
+    ``tests/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
+    """
+
+    for argument, given, known in ("cost", cost, COSTS), ("monotonicity", monotonicity, MONOTONICITIES), ("continuity", continuity, CONTINUITIES):
+        if given not in known:
+            raise ValueError(f"{argument}={given!r} is none of {', '.join(known)}")
 
     def register(body: Callable[..., Any]) -> Definition:
         definition = Definition(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
+            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, output_requires,
             {"value": Primitive(body) if family == "elementwise" else body},
         )  # fmt: skip
         DEFINITIONS[definition.name] = definition

@@ -33,10 +33,11 @@ def product_low(a: Any, b: Any, product: Any) -> Any:
 
 
 @activation(
-    formula="log(1 + exp(beta * x)) / beta",
+    formula="(max(beta * x, 0) + log1p(exp(-abs(beta * x)))) / beta",
     derivative_formula="sigmoid(beta * x)",
     value_range="[0, inf)",
     params={"beta": 1.0},
+    examples=((1.0,), (0.5,), (3.0,), (-1.0,)),
     aliases=("soft_relu",),
     cost="erf",
     limits={-inf: 0.0, inf: inf, -0.0: 0.6931471805599453},
