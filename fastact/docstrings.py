@@ -62,9 +62,79 @@ def elementwise(definition: Definition) -> str:
 
 def derivative(definition: Definition) -> str:
     """The docstring of an activation's derivative."""
+    more = ""
+    if definition.smooth:
+        more += "\norder : {1, 2}, default 1\n    The second derivative is computed in float64 and rounded once to x's dtype."
     return f"""Derivative with respect to x: ``{definition.derivative_formula}``.
 
-Takes, returns and raises what ``fastact.{definition.name}`` does.
+Parameters
+----------
+x : array_like
+    As in ``fastact.{definition.name}``, and so is all else.{more}{_kink(definition)}
+
+Returns
+-------
+array
+    Of x's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def _kink(definition: Definition) -> str:
+    """The description of the option `kink`, where there is one."""
+    if not definition.kinks:
+        return ""
+    at = "; ".join(f"at {x}: {left} and {right}" for x, (left, right) in definition.kinks.items())
+    return f"""
+kink : {{None, "left", "right"}}, optional
+    The derivative where it jumps: its limit from the left or from the right ({at}). By default what PyTorch gives."""
+
+
+def value_and_derivative(definition: Definition) -> str:
+    """The docstring of an activation's value_and_derivative."""
+    return f"""The value and the derivative in one pass over memory.
+
+Parameters
+----------
+x : array_like
+    As in ``fastact.{definition.name}``, and so is all else.
+out : tuple of two arrays, optional
+    Where the results go; None where to allocate.{_kink(definition)}
+
+Returns
+-------
+y, d : array
+    Of x's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def backward_from_output(definition: Definition) -> str:
+    """The docstring of an activation's backward_from_output."""
+    limit = f", which must fulfil ``{definition.output_requires}``" if definition.output_requires else ""
+    return f"""The chain rule from the output: ``grad * {definition.name}'(x)``, where ``y = {definition.name}(x)``.
+
+Parameters
+----------
+grad, y : array_like
+    Of the same shape and dtype.
+...
+    Parameters as in ``fastact.{definition.name}``{limit}; all else too.
+
+Returns
+-------
+array
+    Of y's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
 """
 
 
@@ -78,7 +148,7 @@ def backward(definition: Definition) -> str:
 Parameters
 ----------
 grad, x : array_like
-    Of the same shape and dtype; `grad` is the gradient with respect to the result.
+    Of the same shape and dtype; `grad` is the gradient with respect to the result.{_kink(definition)}
 ...
     All else as in ``fastact.{definition.name}``.
 

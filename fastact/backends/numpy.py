@@ -32,6 +32,16 @@ def _store(out: Array, exact: Array, kind: str) -> None:
         target[...] = exact if target.dtype.itemsize >= 8 else round_once(exact, target.dtype)
 
 
+#: The oracle's functions that make up a direction.
+ROLES = {
+    "value": ("value",),
+    "derivative": ("derivative",),
+    "backward": ("derivative",),
+    "value_and_derivative": ("value", "derivative"),
+    "second_derivative": ("second_derivative",),
+}
+
+
 class NumpyBackend:
     """See `fastact.registry.Backend`."""
 
@@ -63,7 +73,10 @@ class NumpyBackend:
             values = [_view(p, kind).astype(np.float64) if isinstance(p, np.ndarray) else p for p in params]
             x = inputs[-1]
             with np.errstate(all="ignore"):
-                results = [(reference.value if direction == "value" else reference.derivative)(x, *values)]
+                if direction == "backward_from_output":  # the output tells x only to its own precision: the definition's formula
+                    results = [inputs[0] * from_output(x, values)]
+                else:
+                    results = [getattr(reference, role)(x, *values) for role in ROLES[direction]]
                 if direction == "backward":
                     results += [gradient(x, *values) for gradient in reference.gradients.values()]
                     results = [inputs[0] * r for r in results]
