@@ -106,7 +106,11 @@ class _Direction(compiled.Entry):
         axis = None if bound.get("axis") is None else common.position(label, bound["axis"], x.ndim)
         params = [common.parameter(label, n, bound[n], x, axis, module.asarray) for n in definition.params]
         by_name = dict(zip(definition.params, params, strict=True))
-        if direction == "backward_from_output" and definition.output_requires and not np.all(_evaluate(definition.output_requires, by_name)):
+        if (
+            direction == "backward_from_output"
+            and definition.output_requires
+            and not np.all(_evaluate(definition.output_requires, by_name))
+        ):
             raise ValueError(f"{label}: the derivative follows from the output only if {definition.output_requires}")
         for i, out in enumerate(outs):
             if out is not None:
@@ -117,7 +121,9 @@ class _Direction(compiled.Entry):
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or direction == "second_derivative"
         targets = [None if out is None else module.asarray(out) for out in outs]
         # The places must be found before the result is written over x.
-        repairs = [(x == _evaluate(at, by_name), _evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink]
+        repairs = [
+            (x == _evaluate(at, by_name), _evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink
+        ]
         grad = inputs[0].copy() if repairs and direction == "backward" else None
 
         def run(backend: registry.Backend) -> Any:

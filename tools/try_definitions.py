@@ -54,7 +54,9 @@ def build(program: lower.Program, operations: list[str]) -> dict[str, Entry]:
     """The entries of `operations`, compiled for AVX2."""
     with tempfile.TemporaryDirectory() as folder:
         functions = [program.operations[o].function for o in operations]
-        needed = functions + [f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient]
+        needed = functions + [
+            f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient
+        ]
         Path(folder, "definitions.hpp").write_text(lower.to_cxx(program, needed))
         text = lower.to_cxx_operations(program, operations)
         missing = [f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient]
@@ -62,7 +64,9 @@ def build(program: lower.Program, operations: list[str]) -> dict[str, Entry]:
         Path(folder, "operations.hpp").write_text(text)
         out = Path(folder, "loops.so")
         cpu = ROOT / "kernels" / "cpu"
-        done = subprocess.run(["g++", *FLAGS, f"-I{folder}", f"-I{cpu}", str(cpu / "isa.cpp"), "-o", str(out)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["g++", *FLAGS, f"-I{folder}", f"-I{cpu}", str(cpu / "isa.cpp"), "-o", str(out)], capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit("\n".join(line for line in done.stderr.splitlines() if "error" in line or "required from" in line)[:4000])
         library = ctypes.CDLL(str(out))
@@ -85,7 +89,9 @@ def run(entry: Entry, arrays: list[np.ndarray], params: tuple[float, ...]) -> li
     return outs
 
 
-def report(label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: tuple[float, ...], bound: float, signs: np.ndarray | None) -> None:
+def report(
+    label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: tuple[float, ...], bound: float, signs: np.ndarray | None
+) -> None:
     """One line: the worst error, and the worst next to a root in units of 2^-precision."""
     high = exact[0] if isinstance(exact, tuple) else exact
     error = ulp_error(result, exact)
@@ -96,13 +102,19 @@ def report(label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: 
     order = np.argsort(error)[::-1]
     i = order[0]
     wrong = wrong_zeros(result, high if signs is None else signs)
-    flag = "" if error[i] <= bound and not wrong.size else "  <-- TOO LARGE" if error[i] > bound else "  <-- SIGN OF ZERO at " + repr(float(x[wrong[0]]))
+    flag = (
+        ""
+        if error[i] <= bound and not wrong.size
+        else "  <-- TOO LARGE"
+        if error[i] > bound
+        else "  <-- SIGN OF ZERO at " + repr(float(x[wrong[0]]))
+    )
     if "second" in label and close > 4.0 or "second" not in label and close > 1.0:
         flag += "  <-- NEXT TO ROOT"
     print(f"{label:<44}{error[i]:>10.3f} ULP at x = {float(x[i])!r}: {float(result[i])!r}, exactly {float(high[i])!r}"
           + (f"; next to roots {close:.2f} * 2^-{precision}" if near.any() else "") + flag)  # fmt: skip
     if error[i] > bound:
-        for j in order[1 : 2000 : 400]:
+        for j in order[1:2000:400]:
             print(f"{'':<44}{error[j]:>10.3f} ULP at x = {float(x[j])!r}: {float(result[j])!r}, exactly {float(high[j])!r}")
 
 
@@ -126,7 +138,9 @@ def main() -> None:
     operations = []
     for name in options.names:
         d = DEFINITIONS[name]
-        operations += [f"{name}_{r}" for r in ("value", "derivative", "second_derivative") if r in wanted and f"{name}_{r}" in program.operations]
+        operations += [
+            f"{name}_{r}" for r in ("value", "derivative", "second_derivative") if r in wanted and f"{name}_{r}" in program.operations
+        ]
         if "gradient" in wanted and d.learnable:
             operations.append(f"{name}_backward")
     entries = build(program, operations)
@@ -159,7 +173,15 @@ def main() -> None:
                         arrays = [np.ones_like(x), x] if direction == "backward" else [x]
                         result = run(entry, arrays, params)[index]
                         high = exact(name, role, x, *params)
-                        report(f"{name}{params or ''} {role} float64", x, result, high, roots, 4.0 if "second" in role else 2.0, oracle(x, *params))
+                        report(
+                            f"{name}{params or ''} {role} float64",
+                            x,
+                            result,
+                            high,
+                            roots,
+                            4.0 if "second" in role else 2.0,
+                            oracle(x, *params),
+                        )
                 timings = []
                 for kind in [t for t in (np.float32, np.float64) if np.dtype(t).name in program.operations[operation].types]:
                     x, best = noise.astype(kind), np.inf

@@ -173,7 +173,9 @@ class Definition:
     source: str
     monotonicity: str  #: one of MONOTONICITIES, default parameters
     continuity: str  #: one of CONTINUITIES, default parameters
-    kinks: dict[str, tuple[str, str]]  #: where the derivative jumps -> its limits from the left and the right, expressions in the parameters
+    kinks: dict[
+        str, tuple[str, str]
+    ]  #: where the derivative jumps -> its limits from the left and the right, expressions in the parameters
     lipschitz: float  #: the largest magnitude of the derivative, default parameters; inf if there is none
     bound: float  #: ULP of the value in float32, accuracy "fast"; derivatives have DERIVATIVE_BOUND
     reach: dict[str, float]  #: by type: the largest magnitude of x for which the bounds hold; everywhere if it is not named
@@ -247,7 +249,11 @@ def activation(
     ``tests/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
     """
 
-    for argument, given, known in ("cost", cost, COSTS), ("monotonicity", monotonicity, MONOTONICITIES), ("continuity", continuity, CONTINUITIES):
+    for argument, given, known in (
+        ("cost", cost, COSTS),
+        ("monotonicity", monotonicity, MONOTONICITIES),
+        ("continuity", continuity, CONTINUITIES),
+    ):
         if given not in known:
             raise ValueError(f"{argument}={given!r} is none of {', '.join(known)}")
 

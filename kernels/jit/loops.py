@@ -69,7 +69,11 @@ def elementwise(program: Program, operation: Operation, kind: str, wide: bool, p
             "    last = min(end, first + BLOCK)",
             "    for i in range(first, last):",
             f"        {', '.join([*(f'{block}[i - first]' for block in blocks), *(f'{y}_[i]' for y in outputs[stored:])])} = {call}",
-            *(line for i, block in enumerate(blocks) for line in ("    for i in range(first, last):", f"        store(y{i}_, i, {block}[i - first])")),
+            *(
+                line
+                for i, block in enumerate(blocks)
+                for line in ("    for i in range(first, last):", f"        store(y{i}_, i, {block}[i - first])")
+            ),
         ]
     names = ", ".join([*inputs, *outputs])
     kinds = ", ".join("types.intp" if a in addresses else "types.float64" for a in inputs) + ", types.intp" * len(outputs)
