@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from common import ROLES, directions, off_kinks, params
-from truth import PARAMETERS, evaluate, exact, mp, nearest, points
+from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 import fastact
 from fastact.kernels.definitions import DEFINITIONS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import special
-from truth import PARAMETERS, mp, nearest, points
+from fastact.verify.truth import PARAMETERS, mp, nearest, points
 
 from fastact.kernels import lower
 from fastact.kernels.cpu import compiled

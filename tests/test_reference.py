@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from common import ROLES, off_kinks
 from common import params as common_params
-from truth import PARAMETERS, evaluate, exact, mp, nearest, points
+from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 from fastact.kernels.definitions import DEFINITIONS
 from fastact.reference import REFERENCE, softmax, softmax_backward, softmax_backward_from_output

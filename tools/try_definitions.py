@@ -21,10 +21,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 # The package's own __init__ wants compiled loops; here its parts are enough.
-for name, path in ("fastact", ROOT / "fastact"), ("fastact.kernels", ROOT / "kernels"):
+for name, path in ("fastact", ROOT / "fastact"), ("fastact.kernels", ROOT / "kernels"), ("fastact.verify", ROOT / "fastact" / "verify"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [str(path)]
-sys.path.insert(0, str(ROOT / "tests"))
 
 from fastact.kernels import lower  # noqa: E402
 from fastact.kernels.definitions import DEFINITIONS, language  # noqa: E402
@@ -109,7 +108,7 @@ def report(
         if error[i] > bound
         else "  <-- SIGN OF ZERO at " + repr(float(x[wrong[0]]))
     )
-    if "second" in label and close > 4.0 or "second" not in label and close > 1.0:
+    if close > (4.0 if "second" in label else 1.0):
         flag += "  <-- NEXT TO ROOT"
     print(f"{label:<44}{error[i]:>10.3f} ULP at x = {float(x[i])!r}: {float(result[i])!r}, exactly {float(high[i])!r}"
           + (f"; next to roots {close:.2f} * 2^-{precision}" if near.any() else "") + flag)  # fmt: skip
@@ -129,7 +128,7 @@ def main() -> None:
     parser.add_argument("--params", type=float, nargs="*", help="instead of the defaults")
     parser.add_argument("--precise", action="store_true", help="float64 loops rounded to float32, as accuracy='precise' does")
     options = parser.parse_args()
-    from truth import PARAMETERS, exact, points
+    from fastact.verify.truth import PARAMETERS, exact, points
 
     files = {Path(sys.modules[f"fastact.kernels.definitions.{m}"].__file__) for m in vars(sys.modules["fastact.kernels.definitions"])
              if f"fastact.kernels.definitions.{m}" in sys.modules}  # fmt: skip

@@ -246,7 +246,7 @@ def activation(
     """Register the decorated function as an activation's value.
 
     The build reads `family`, `params` and `learnable` as text: they must be literals. `formula` is Python in the vocabulary of
-    ``tests/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
+    ``fastact/verify/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
     """
 
     for argument, given, known in (

@@ -15,8 +15,8 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 
-from fastact.kernels.definitions import DEFINITIONS
-from fastact.reference import jets
+from ..kernels.definitions import DEFINITIONS
+from ..reference import jets
 
 #: Enough for sqrt(x^2 + 1) - x at the largest float64, and for 1 - tanh(x)^2 where it underflows.
 PRECISION = 2300
