@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays, dispatch, docstrings, registry
+from . import arrays, dispatch, docstrings, noise, registry
 from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions import DEFINITIONS, Definition
@@ -64,6 +64,8 @@ class _Direction(compiled.Entry):
             found = {"order": 1, **found}
         if self.direction in DIFFERENTIATED and self.definition.kinks:
             found["kink"] = None
+        if self.definition.randomized:
+            found |= {"training": False, "seed": None}
         return found
 
     def _signature(self) -> inspect.Signature:
@@ -89,6 +91,8 @@ class _Direction(compiled.Entry):
         """Any call: checked, dispatched, run."""
         definition, label, names, direction = self.definition, self.__name__, INPUTS[self.direction], self.direction
         bound = common.bind(label, names, definition.params, self.options, args, kwargs)
+        if bound.pop("training", False):
+            return self._train(bound)
         if direction == "derivative" and _order(label, bound.get("order", 1)) == 2:
             direction = "second_derivative"
         kink = _kink(label, bound.get("kink"))
@@ -139,6 +143,21 @@ class _Direction(compiled.Entry):
         # A gradient has its parameter's own shape, also where `axis` moved it; a number's is a number.
         gradients = [r.reshape(_shape(bound[p])) for r, p in zip(results[stored:], learnable, strict=True)]
         return *finished, *(module.finish(g, None, self) if out is None else out for g, out in zip(gradients, outs[stored:], strict=True))
+
+
+    def _train(self, bound: dict[str, Any]) -> Any:
+        """The training form of a randomized function: another one whose parameter is drawn for each element between two bounds."""
+        definition, names = self.definition, INPUTS[self.direction]
+        low, high = (bound.pop(p) for p in definition.params)
+        seed = noise.checked_seed(self.__name__, bound.pop("seed"))
+        x = arrays.of(bound).asarray(bound[names[-1]])
+        for name, value in (("lower", low), ("upper", high)):
+            if not isinstance(value, (int, float, np.floating, np.integer)) or isinstance(value, bool):
+                raise TypeError(f"{self.__name__}: {name} must be a number where training=True, not {value!r}")
+        drawn = float(low) + (float(high) - float(low)) * noise.uniform(seed, x.shape, arrays.of(bound).library())
+        trained = ACTIVATIONS[definition.randomized]
+        call = trained if self.direction == "value" else getattr(trained, self.direction)
+        return call(*(bound.pop(n) for n in names), drawn, **{k: v for k, v in bound.items() if k != "axis"})
 
 
 def _order(label: str, order: Any) -> int:

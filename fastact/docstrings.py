@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .kernels.definitions import Definition
+import inspect
 
-_BOUNDS = """float32: within 3 ULP, with accuracy "precise" 0.51. float64: within 2 ULP. float16 and bfloat16: within 0.51 ULP, with
-"precise" rounded once from float64."""
+from .kernels.definitions import Definition
+from .kernels.definitions.language import DERIVATIVE_BOUND
 
 _OPTIONS = """out : array, optional
     Where the result goes: of x's shape and dtype; may be x itself.
@@ -13,6 +13,11 @@ backend : {"cython", "numba", "cupy", "numpy"}, optional
     Runs or raises. By default chosen by the kind and size of x.
 accuracy : {"fast", "precise"}, optional
     By default "fast"."""
+
+_TRAINING = """training : bool, default False
+    Draw the parameter of ``fastact.{name}`` for each element between the two bounds; otherwise it is their middle.
+seed : int, optional
+    For ``training=True``: the same seed draws the same numbers, in ``backward`` too, on every backend."""
 
 _ARRAY = """x : array_like
     Any shape, of float16, bfloat16, float32, float64, or integers, which {integers}."""
@@ -25,6 +30,17 @@ ValueError
 
 def _number(value: float | None) -> str:
     return "required" if value is None else f"{value:.7g}"
+
+
+def _bounds(definition: Definition) -> str:
+    """What is promised."""
+    text = (
+        f"float32: within {definition.bound:g} ULP (derivatives: {DERIVATIVE_BOUND:g}), with accuracy \"precise\" 0.51. float64: within 2 ULP. "
+        "float16 and bfloat16:\nwithin 0.51 ULP, with \"precise\" rounded once from float64."
+    )
+    if definition.reach:
+        text += " This holds for abs(x) up to " + ", ".join(f"{limit:g} ({kind})" for kind, limit in definition.reach.items()) + "."
+    return text
 
 
 def _integers(definition: Definition) -> str:
@@ -40,7 +56,7 @@ def elementwise(definition: Definition) -> str:
     )
     axis = "axis : int, optional\n    The axis of x on which one-dimensional parameters lie."
     limits = "; ".join(f"f({_number(at)}) = {_number(value)}" for at, value in {**definition.limits, float("nan"): float("nan")}.items())
-    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_BOUNDS}"]
+    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_bounds(definition)}"]
     notes += [
         f"The {role} has a root at {', '.join(map(str, at))}; next to it the error is at most 2**-24, in float64 2**-53."
         for role, at in definition.roots.items()
@@ -50,11 +66,17 @@ def elementwise(definition: Definition) -> str:
     if definition.aliases:
         notes.append(f"Also known as {', '.join(definition.aliases)}.")
     notes.append(f"Source: {definition.source}.")
-    arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *("0.25" for default in definition.params.values() if default is None)])
+    given = [repr(p) for p in definition.examples[0]] if None in definition.params.values() else []
+    arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *given])
     return _document(
         definition,
         f"``{definition.name}({', '.join(['x', *definition.params])}) = {definition.formula}``",
-        [_ARRAY.format(integers=_integers(definition)), *([params, axis] if params else []), _OPTIONS],
+        [
+            _ARRAY.format(integers=_integers(definition)),
+            *([params, axis] if params else []),
+            *([_TRAINING.format(name=definition.randomized)] if definition.randomized else []),
+            _OPTIONS,
+        ],
         notes,
         f">>> y = fastact.{definition.name}({arguments})\n>>> y.shape, y.dtype\n((3,), dtype('float64'))",
     )
@@ -188,7 +210,7 @@ all_masked : {"zero", "nan"}, default "zero"
 
 def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str) -> str:
     listed, noted = "\n".join(parameters), "\n\n".join(notes)
-    return f"""{definition.doc.strip()}
+    return f"""{inspect.cleandoc(definition.doc)}
 
 {formula}
 

@@ -19,6 +19,11 @@ def owns(value: Any) -> bool:
     return isinstance(value, module().ndarray)
 
 
+def library() -> Any:
+    """CuPy."""
+    return module()
+
+
 def asarray(value: Any) -> Any:
     """`value` as a CuPy array, itself where it is one."""
     return module().asarray(value)

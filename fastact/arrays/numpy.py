@@ -30,6 +30,11 @@ def owns(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
 
+def library() -> Any:
+    """NumPy."""
+    return np
+
+
 def asarray(value: Any) -> Array:
     """`value` as a plain array, a view where it is one."""
     return np.asarray(value)
