@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
-import inspect
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from fastact.machine import cores, processor
 from fastact.regression import suite
 from fastact.regression.check import ORACLE
 from fastact.regression.suite import Row
+from fastact.verify import peers
 
 SIZE = 1 << 20
 FASTACT, IN_PLACE, JAX = "fastact", "fastact, `out=`", "JAX"
@@ -52,15 +52,14 @@ def into_existing(task: Task) -> Callable[[], Any]:
 
 
 def by_jax(task: Task) -> Callable[[], Any] | None:
-    """JAX's function of the same name, compiled; gradients by its vjp, without what the forward pass leaves."""
+    """JAX's function, compiled; gradients by its vjp, without what the forward pass leaves."""
     import jax
 
-    function = getattr(jax.nn, task.name, None)
+    function = peers.function(task.name, "jax") if task.elementwise else getattr(jax.nn, task.name, None)
     if function is None:
         return None
-    exact = {"approximate": False} if "approximate" in inspect.signature(function).parameters else {}
     x, grad = jax.numpy.asarray(task.x), jax.numpy.asarray(task.grad)
-    value = jax.jit(lambda x: function(x, *task.params.values(), **exact))
+    value = jax.jit(function)
     if task.direction == "value":
         return lambda: value(x).block_until_ready()
     back = jax.jit(lambda grad, x: jax.vjp(value, x)[1](grad)[0])

@@ -108,21 +108,71 @@ def test_without_a_compiler_one_clear_message(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_contributing_recipe_adds_an_activation(tmp_path: Path) -> None:
-    """CONTRIBUTING.md's example, put where it says, lowers to C++ and runs under Numba's spelling too."""
-    from fastact.kernels import lower
+PROVE = """
+import runpy, sys
+import numpy as np
+import fastact
+from fastact.verify import measure
 
+name, root = sys.argv[1:]
+f, x = getattr(fastact, name), np.linspace(-9, 9, 10_001)
+wanted = np.tanh(x / 2), 0.5 / np.cosh(x / 2) ** 2, -0.5 * np.tanh(x / 2) / np.cosh(x / 2) ** 2
+for backend in [b for b, info in fastact.backends().items() if info.available and b != "cupy"]:
+    for dtype, close in (np.float64, 1e-14), (np.float32, 1e-6), (np.float16, 1e-3):
+        v, options = x.astype(dtype), {"backend": backend}
+        exact = [np.tanh(v.astype(float) / 2), 0.5 / np.cosh(v.astype(float) / 2) ** 2]
+        exact.append(-exact[0] * exact[1])
+        found = [f(v, **options), f.derivative(v, **options), f.derivative(v, order=2, **options)]
+        found += f.value_and_derivative(v, **options)
+        for got, right in zip(found, [*exact, *exact[:2]], strict=True):
+            np.testing.assert_allclose(got.astype(float), right, atol=close)
+        np.testing.assert_allclose(f.backward(2 * v, v, **options).astype(float), 2 * v.astype(float) * exact[1], atol=20 * close)
+assert fastact.get("bipolar-sigmoid") is f
+assert [facts.formula for facts in fastact.catalogue() if facts.name == name] == ["2 / (1 + exp(-x)) - 1"]
+for case in measure.cases([name], ["float32", "float64", "bfloat16"], list(measure.DIRECTIONS)):
+    (task,) = measure.tasks(case, ("fast",), 4099, None)
+    assert measure.holds(case, "fast", measure.run(task)["fast"]), case
+pages = runpy.run_path(root + "/tools/pages.py")["pages"]()
+assert "Bipolar sigmoid" in pages[name + ".md"] and name in pages["index.md"]
+print("proved")
+"""
+
+
+def test_adding_an_activation_touches_two_files(tmp_path: Path) -> None:
+    """CONTRIBUTING.md's example, put where it says and nowhere else: built, it is there on every backend and in every list."""
+    pytest.importorskip("Cython")
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    definition = re.search(r"```python\n# kernels/definitions/(\w+)\.py\n(.*?)```", text, re.S)
-    assert definition
-    file = Path(lower.DEFINITIONS) / f"{definition.group(1)}.py"
-    program = lower.parse()
-    lower.parse_text(file.read_text() + "\n\n" + definition.group(2), file, program)
-    added = [name for name in program.activations if name not in fastact.ACTIVATIONS]
-    assert len(added) == 1
-    source = lower.to_cxx(program) + lower.to_cxx_operations(program, list(program.operations))
-    assert f"{added[0]}_backward_op" in source
-    assert lower.to_numba(program, [f"{added[0]}_derivative"], "float32")
+    blocks = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.S)
+    assert len(blocks) == 2
+    tree, built = tmp_path / "clone", tmp_path / "built"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", "build", "docs", "tests", "__pycache__", "*.so", ".*_cache", "compiled.cpp"))
+    for folder in ("kernels/definitions", "fastact/reference"):  # one family is built in seconds
+        family = {Path(file).stem for file, _ in blocks}
+        keep = family | {"__init__", "language", "primitives", "oracle", "jets", "numerics", "rowwise"}
+        for file in (tree / folder).glob("*.py"):
+            if file.stem not in keep:
+                file.unlink()
+    for file, added in blocks:
+        with (tree / file).open("a") as stream:
+            stream.write("\n\n" + added)
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(built), "--build-temp", str(tmp_path / "temp")]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shutil.copytree(tree / "fastact", built / "fastact", dirs_exist_ok=True)
+    shutil.copytree(tree / "kernels", built / "fastact" / "kernels", dirs_exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(built), "FASTACT_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", PROVE, re.search(r"^def (\w+)", blocks[0][1], re.M).group(1), str(ROOT)]  # type: ignore[union-attr]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.endswith("proved\n"), done.stderr[-3000:]
+
+
+def test_the_pages_are_those_of_the_definitions() -> None:
+    import runpy
+
+    tool = runpy.run_path(str(ROOT / "tools" / "pages.py"))
+    written = {file.name: file.read_text() for file in tool["FOLDER"].glob("*.md")}
+    assert written == tool["pages"](), "run python tools/pages.py"
+    assert {file.stem for file in tool["FOLDER"].glob("*.svg")} == {Path(name).stem for name in written} - {"index"}
 
 
 def test_the_stub_lists_the_public_names() -> None:

@@ -20,8 +20,8 @@ from .. import registry
 from ..activation import ACTIVATIONS, Activation
 from ..dispatch import backends
 from ..machine import cores, processor
+from ..verify import peers
 from . import formulas, options
-from .formulas import SLOPE
 from .info import versions
 from .text import table
 
@@ -111,7 +111,7 @@ def by_formula(task: Task) -> Call:
     formula = formulas.formula(task.name)
     if not formula.plain:
         raise LookupError("has no formula for it")
-    params = [SLOPE if p is None else p for p in ACTIVATIONS[task.name].definition.params.values()]
+    params = list(task.params.values() or ACTIVATIONS[task.name].definition.params.values())
     if task.direction != "backward":
         function = getattr(formula, task.direction)
         return lambda: function(x, *params)
@@ -119,12 +119,13 @@ def by_formula(task: Task) -> Call:
 
 
 def by_torch(task: Task) -> Call:
-    """PyTorch's function of the same name; gradients by its autograd, without the forward pass."""
+    """PyTorch's own function; gradients by its autograd, without the forward pass."""
     import torch
 
-    names = (task.name, *ACTIVATIONS[task.name].definition.aliases)
-    places = (torch, torch.nn.functional)
-    function = next((getattr(place, name) for place in places for name in names if hasattr(place, name)), None)
+    if ACTIVATIONS[task.name].definition.learnable or not task.elementwise:
+        function = getattr(torch.nn.functional, task.name, None)
+    else:
+        function = peers.function(task.name, "torch")
     if function is None:
         raise LookupError("has no such function")
 
@@ -132,7 +133,8 @@ def by_torch(task: Task) -> Call:
         return torch.from_numpy(a) if a.dtype != "bfloat16" else torch.from_numpy(a.astype(np.float32)).to(torch.bfloat16)
 
     x, grad = tensor(task.x), tensor(task.grad)
-    rest = [tensor(np.full(1, p, task.x.dtype)) for p in task.params.values()] if task.elementwise else [-1]
+    learned = task.params.values() if ACTIVATIONS[task.name].definition.learnable else ()
+    rest = [tensor(np.full(1, p, task.x.dtype)) for p in learned] if task.elementwise else [-1]
     if task.direction == "value":
         return lambda: function(x, *rest)
     leaves = [t.requires_grad_() for t in (x, *rest) if isinstance(t, torch.Tensor)]

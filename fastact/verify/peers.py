@@ -46,10 +46,31 @@ EXPRESSIONS: dict[str, dict[str, str]] = {
 }
 
 
-def _torch(expression: str) -> dict[str, Callable[[Array], Array]]:
-    import torch
+def _library(name: str) -> dict[str, Any]:
+    """What the expressions of a library refer to."""
+    if name == "torch":
+        import torch
 
-    names = {"torch": torch, "F": torch.nn.functional}
+        return {"torch": torch, "F": torch.nn.functional}
+    import jax
+
+    return {"jnp": jax.numpy, "nn": jax.nn}
+
+
+def function(name: str, library: str) -> Callable[[Any], Any] | None:
+    """The function as that library has it, of one of its own arrays; None if it lacks it.
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed.
+    """
+    expression = EXPRESSIONS.get(name, {}).get(library)
+    return None if expression is None else eval(f"lambda x: {expression}", _library(library))  # type: ignore[no-any-return]
+
+
+def _torch(call: Callable[[Any], Any]) -> dict[str, Callable[[Array], Array]]:
+    import torch
 
     def tensor(x: Array) -> Any:
         half = x.dtype.name == "bfloat16"
@@ -60,28 +81,23 @@ def _torch(expression: str) -> dict[str, Callable[[Array], Array]]:
 
     def value(x: Array) -> Array:
         with torch.no_grad():
-            return array(eval(expression, {**names, "x": tensor(x)}), x)
+            return array(call(tensor(x)), x)
 
     def derivative(x: Array) -> Array:
         t = tensor(x).clone().requires_grad_()
-        y = eval(expression, {**names, "x": t})
+        y = call(t)
         (found,) = torch.autograd.grad(y, t, torch.ones_like(y))
         return array(found, x)
 
     return {"value": value, "derivative": derivative}
 
 
-def _jax(expression: str) -> dict[str, Callable[[Array], Array]]:
+def _jax(call: Callable[[Any], Any]) -> dict[str, Callable[[Array], Array]]:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    names = {"jnp": jax.numpy, "nn": jax.nn}
-
-    def function(x: Any) -> Any:
-        return eval(expression, {**names, "x": x})
-
-    value = jax.jit(function)
-    derivative = jax.jit(lambda x: jax.vjp(function, x)[1](jax.numpy.ones_like(x))[0])
+    value = jax.jit(call)
+    derivative = jax.jit(lambda x: jax.vjp(call, x)[1](jax.numpy.ones_like(x))[0])
     return {"value": lambda x: np.asarray(value(x)), "derivative": lambda x: np.asarray(derivative(x))}
 
 
@@ -90,10 +106,8 @@ _MADE = {"torch": _torch, "jax": _jax}
 
 def peer(name: str, library: str) -> dict[str, Callable[[Array], Array]]:
     """What `library` has of the function, by direction: nothing where it lacks the function, or is not installed."""
-    expression = EXPRESSIONS.get(name, {}).get(library)
-    if expression is None:
-        return {}
     try:
-        return _MADE[library](expression)
+        call = function(name, library)
     except ImportError:
         return {}
+    return {} if call is None else _MADE[library](call)
