@@ -42,7 +42,17 @@ def _mish_derivative(x: Array) -> Array:
     return np.where(x < 0, left, (1 + 2 * e) / d + 4 * c * e * e * (1 + e) / (d * d))
 
 
+def _mish_second_derivative(x: Array) -> Array:
+    # (1 - t^2) (2 s + x (s (1 - s) - 2 t s^2)) with t = tanh(softplus(x)), s = sigmoid(x)
+    c = np.clip(x, -FAR, FAR)
+    e = np.exp(-np.abs(c))
+    t = np.where(x < 0, e * (e + 2) / (e * (e + 2) + 2), (1 + 2 * e) / (1 + 2 * e + 2 * e * e))
+    rest = 2 + c * (logistic(-c) - 2 * t * logistic(c))  # over s
+    right = 2 * e / (1 + 2 * e + 2 * e * e)  # 1 - t^2 = (right (1 + e))^2, and s (1 + e) = 1
+    return np.where(x < 0, times_exp((1 - t * t) / (1 + e) * rest, c), right * right * (1 + e) * rest)
+
+
 ORACLES = {
     "softplus": oracle(_softplus, _softplus_derivative, jet=lambda x, beta: jets.softplus(beta * x) / beta),
-    "mish": oracle(_mish, _mish_derivative, jet=lambda x: x * jets.tanh(jets.softplus(x))),
+    "mish": oracle(_mish, _mish_derivative, _mish_second_derivative),
 }

@@ -10,10 +10,13 @@ from .primitives import (
     TINY_32,
     TINY_64,
     add,
+    divide,
     exact_divide,
     exact_grow,
     exp_down,
     exp_down_low,
+    expm1_down,
+    grow,
     log1p_unit,
     multiply,
     multiply_add,
@@ -41,6 +44,10 @@ def product_low(a: Any, b: Any, product: Any) -> Any:
     aliases=("soft_relu",),
     cost="erf",
     limits={-inf: 0.0, inf: inf, -0.0: 0.6931471805599453},
+    monotonicity="increasing",
+    lipschitz=1.0,
+    bound=3.0,
+    output_requires="beta != 0",
     source="Dugas et al. (2001)",
 )
 def softplus(x: Any, beta: Any) -> Any:
@@ -65,13 +72,32 @@ def _(x: Any, beta: Any) -> Any:
     return logistic(z, p, s)
 
 
+@softplus.second_derivative
+def _(x: Any, beta: Any) -> Any:
+    # beta e / (1 + e)^2 with e = exp(-abs(beta x))
+    z = beta * x
+    p, s = exp_down_low(max(-abs(z), pick(x, GONE_32, GONE_64)), product_low(beta, x, z))
+    e, e_low = exp_pair(p, s)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    square, square_low = multiply(d, d_low, d, d_low)
+    return scale_down(divide(fma(p, beta, beta), 0.0, square, square_low), s)
+
+
+@softplus.derivative_from_output
+def _(y: Any, beta: Any) -> Any:
+    # 1 - exp(-beta y), where beta y is not negative
+    return abs(expm1_down(-abs(beta * y)))
+
+
 @activation(
     formula="x * tanh(softplus(x))",
     derivative_formula="tanh(softplus(x)) + x * sigmoid(x) * (1 - tanh(softplus(x))^2)",
     value_range="[-0.3089, inf)",
     cost="exp",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
-    roots={"derivative": (-1.1924344,)},
+    roots={"derivative": (-1.1924312,), "second_derivative": (-2.2563764, 1.4905712)},
+    lipschitz=1.08849816126,
+    bound=3.0,
     source="Misra (2019)",
 )
 def mish(x: Any) -> Any:
@@ -108,6 +134,25 @@ def _(x: Any) -> Any:
     f, f_low = exact_grow(n, n_low, p)
     left = scale_down(exact_divide(f, f_low, d, d_low), s)
     return left if x < 0.0 else 1.0 - left * e
+
+
+@mish.second_derivative
+def _(x: Any) -> Any:
+    # 4 e (4 + 8 e + 6 e^2 + 2 e^3 + x (2 + 2 e - 3 e^2 - 2 e^3)) / (2 + 2 e + e^2)^3 left of 0
+    # 4 e^2 (2 + 6 e + 8 e^2 + 4 e^3 - x (2 + 3 e - 2 e^2 - 2 e^3)) / (1 + 2 e + 2 e^2)^3 right of it
+    left = x < 0.0
+    a = min(max(x, GONE_64), -GONE_64)
+    p, s = exp_down(-abs(a))
+    e, e_low = exp_pair(p, s)
+    u = e if left else e + e
+    f = fma(u, fma(u, fma(u, 2.0, 6.0), 8.0), 4.0) if left else fma(u, fma(u, fma(u, 0.5, 2.0), 3.0), 2.0)
+    b = fma(u, fma(u, fma(u, -2.0, -3.0), 2.0), 2.0) if left else fma(u, fma(u, fma(u, 0.25, 0.5), -1.5), -2.0)
+    n, n_low = grow(fma(a, b, f), 0.0, p)
+    v, v_low = add(e, e_low, 2.0 if left else 1.0, 0.0)
+    d, d_low = multiply_add(u, e_low if left else e_low + e_low, v, v_low, 2.0 if left else 1.0, 0.0)
+    square, square_low = multiply(d, d_low, d, d_low)
+    cube, cube_low = multiply(square, square_low, d, d_low)
+    return scale_down(4.0 * divide(n, n_low, cube, cube_low) * (1.0 if left else e), s)
 
 
 @primitive
