@@ -1,4 +1,4 @@
-"""Functions gated by the normal distribution."""
+"""The normal distribution, and functions gated by it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from math import inf
 from typing import Any
 
 from .language import activation, fma, max, min, pick, primitive
-from .primitives import TINY_32, TINY_64, gauss, grow, multiply, normal_tail, rounded, scale_down, slope_tail
+from .primitives import (
+    TINY_32,
+    TINY_64,
+    divide,
+    exact_sum,
+    exp_down_low,
+    gauss,
+    grow,
+    multiply,
+    normal_tail,
+    rounded,
+    scale_down,
+    slope_tail,
+)
+
+# 1 / sqrt(2 pi)
+DENSITY_64, DENSITY_LOW_64 = 0.3989422804014327, -2.49232720227773e-17
 
 
 @primitive
@@ -22,13 +38,29 @@ def _(x: Any, a: Any, e: Any, e_low: Any) -> Any:
     return x if x > 39.0 else y - excess  # y - x would be NaN at infinity
 
 
+@primitive
+def gelu_slope(x: Any) -> Any:
+    """The derivative of gelu."""
+    # With h = R(a) - a / sqrt(2 pi) and a = abs(x): exp(-a^2 / 2) h left of 0, one less it right.
+    left = x < 0.0
+    a = min(abs(x), pick(x, 15.0, 39.5))
+    p, s = gauss(a)
+    h, h_low = slope_tail(a)
+    e, e_low = grow(h, h_low, p)
+    t = s * pick(x, TINY_32, TINY_64)
+    return scale_down(rounded(e, e_low), s) if left else 1.0 - e * t
+
+
 @activation(
     formula="x * Phi(x)",
     derivative_formula="Phi(x) + x * phi(x)",
     value_range="[-0.1700, inf)",
+    aliases=("gelu_erf",),
     cost="erf",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
-    roots={"derivative": (-0.7517916,)},
+    roots={"derivative": (-0.7517916,), "second_derivative": (-1.4142136, 1.4142136)},
+    lipschitz=1.12890414519,
+    bound=3.0,
     source="Hendrycks and Gimpel (2016)",
 )
 def gelu(x: Any) -> Any:
@@ -47,11 +79,145 @@ def gelu(x: Any) -> Any:
 
 @gelu.derivative
 def _(x: Any) -> Any:
-    # With h = R(a) - a / sqrt(2 pi) and a = abs(x): exp(-a^2 / 2) h left of 0, one less it right.
-    left = x < 0.0
-    a = min(abs(x), pick(x, 15.0, 39.5))
+    return gelu_slope(x)
+
+
+@gelu.second_derivative
+def _(x: Any) -> Any:
+    # phi(x) (2 - x^2), whose second factor is rounded once
+    a = min(abs(x), 39.5)
     p, s = gauss(a)
-    h, h_low = slope_tail(a)
-    e, e_low = grow(h, h_low, p)
-    t = s * pick(x, TINY_32, TINY_64)
-    return scale_down(rounded(e, e_low), s) if left else 1.0 - e * t
+    n = DENSITY_64 * fma(-a, a, 2.0)
+    return scale_down(fma(p, n, n), s)
+
+
+@activation(
+    formula="min(max(x * Phi(x), min_val), max_val)",
+    derivative_formula="gelu'(x) if min_val < gelu(x) < max_val else 0",
+    value_range="[max(min_val, -0.1700), max_val]",
+    params={"min_val": -10.0, "max_val": 10.0},
+    examples=((-10.0, 10.0), (-0.1, 12.0), (-3.0, 9.0)),
+    aliases=("gelu_10",),
+    cost="erf",
+    limits={-inf: -0.0, inf: 10.0, -0.0: -0.0},
+    roots={"derivative": (-0.7517916,)},
+    continuity="C0",
+    kinks={"max_val": ("1", "0")},
+    lipschitz=1.12890414519,
+    source="transformers (Hugging Face), for quantisation",
+)
+def clipped_gelu(x: Any, min_val: Any, max_val: Any) -> Any:
+    """Exact gelu, clipped to [min_val, max_val].
+
+    Where gelu meets a limit its derivative jumps to 0: for `max_val` of 9 and more that is at x = max_val.
+    """
+    return min(max(gelu(x), min_val), max_val)
+
+
+@clipped_gelu.derivative
+def _(x: Any, min_val: Any, max_val: Any) -> Any:
+    y = gelu(x)
+    return 0.0 if y <= min_val else (0.0 if y >= max_val else gelu_slope(x))
+
+
+@activation(
+    formula="exp(-x * x)",
+    derivative_formula="-2 * x * exp(-x^2)",
+    value_range="[0, 1]",
+    cost="exp",
+    limits={-inf: 0.0, inf: 0.0, -0.0: 1.0},
+    roots={"second_derivative": (-0.7071068, 0.7071068)},
+    lipschitz=0.857763884961,
+    source="the Gaussian of radial basis functions, Broomhead and Lowe (1988)",
+)
+def gaussian(x: Any) -> Any:
+    """Gaussian bell, exp(-x^2)."""
+    p, s = exp_minus_square(min(abs(x), pick(x, 10.5, 28.0)))
+    return scale_down(1.0 + p, s)
+
+
+@primitive
+def exp_minus_square(a: Any) -> Any:
+    """(p, s) of `exp_down`: exp(-a^2) for abs(a) <= 11 (float32), 32 (float64)."""
+    square = a * a
+    return exp_down_low(-square, -fma(a, a, -square))
+
+
+@gaussian.derivative
+def _(x: Any) -> Any:
+    a = min(max(x, pick(x, -10.5, -28.0)), pick(x, 10.5, 28.0))
+    p, s = exp_minus_square(a)
+    n = -2.0 * a
+    return scale_down(fma(p, n, n), s)
+
+
+@gaussian.second_derivative
+def _(x: Any) -> Any:
+    a = min(abs(x), 28.0)
+    p, s = exp_minus_square(a)
+    n = 2.0 * fma(a + a, a, -1.0)  # rounded once
+    return scale_down(fma(p, n, n), s)
+
+
+@primitive
+def standardized(x: Any, mu: Any, sigma: Any, far: Any) -> Any:
+    """(x - mu) / sigma as a pair, within -far .. far."""
+    d, d_low = exact_sum(x, -mu)
+    q = d / sigma
+    low = (fma(-q, sigma, d) + d_low) / sigma
+    return min(max(q, -far), far), low if abs(q) < far else 0.0
+
+
+@primitive
+def gauss_low(a: Any, low: Any) -> Any:
+    """`gauss` of a + low, of either sign."""
+    square = a * a
+    return exp_down_low(-0.5 * square, -fma(a, low, 0.5 * fma(a, a, -square)))
+
+
+@activation(
+    formula="Phi((x - mu) / sigma)",
+    derivative_formula="exp(-((x - mu) / sigma)^2 / 2) / (sigma * sqrt(2 * pi))",
+    value_range="[0, 1]",
+    params={"mu": 0.707107, "sigma": 0.282095},
+    examples=((0.707107, 0.282095), (-1.3, 2.5), (0.1, 0.01), (1000.0, 30.0)),
+    cost="erf",
+    limits={-inf: 0.0, inf: 1.0, -0.0: 0.0060944596179356},
+    monotonicity="increasing",
+    lipschitz=1.41421251849,
+    source="Ma et al., Mega (2022)",
+)
+def laplace(x: Any, mu: Any, sigma: Any) -> Any:
+    """Normal distribution function with mean `mu` and standard deviation `sigma`; the defaults approximate the squared relu.
+
+    `sigma` is positive; the derivative's tails are right for 1e-10 (float64: 1e-130) and more.
+    """
+    # exp amplifies the rounding errors of x - mu and of the quotient: they are carried.
+    t, low = standardized(x, mu, sigma, pick(x, 15.0, 39.5))
+    left = t < 0.0
+    a = abs(t)
+    a_low = -low if left else low
+    p, s = gauss_low(a, a_low)
+    r, r_low = normal_tail(a)
+    slope = fma(a, r, -DENSITY_64)  # of normal_tail
+    e, e_low = grow(r, fma(a_low, slope, r_low), p)
+    tail = scale_down(rounded(e, e_low), s)
+    return tail if left else 1.0 - tail
+
+
+@laplace.derivative
+def _(x: Any, mu: Any, sigma: Any) -> Any:
+    t, low = standardized(x, mu, sigma, pick(x, 16.0, 46.0))
+    p, s = gauss_low(t, low)
+    e, e_low = grow(DENSITY_64, DENSITY_LOW_64, p)
+    return scale_down(divide(e, e_low, sigma, 0.0), s)
+
+
+@laplace.second_derivative
+def _(x: Any, mu: Any, sigma: Any) -> Any:
+    t, low = standardized(x, mu, sigma, 46.0)
+    p, s = gauss_low(t, low)
+    e, e_low = grow(-t, -low, p)
+    n, n_low = multiply(e, e_low, DENSITY_64, DENSITY_LOW_64)
+    d, d_low = multiply(sigma, 0.0, sigma, 0.0)
+    return scale_down(divide(n, n_low, d, d_low), s)
