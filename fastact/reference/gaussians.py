@@ -80,9 +80,35 @@ def _laplace_second_derivative(x: Array, mu: Array, sigma: Array) -> Array:
     return _times_gauss(-q * (1 - q * low) / (sigma * sigma * sqrt(2 * pi)), q)
 
 
+# Left of -8 tanh(gelu(x)) is gelu(x) to any digit that counts.
+def _phish(x: Array) -> Array:
+    c = np.clip(x, -60.0, 60.0)
+    return np.where(x < -8, _times_gauss(c * c * special.erfcx(-c / sqrt(2)) / 2, c), x * np.tanh(_gelu(x)))
+
+
+def _phish_derivative(x: Array) -> Array:
+    c = np.clip(x, -60.0, 60.0)
+    left = _times_gauss(c * (special.erfcx(-c / sqrt(2)) + c / sqrt(2 * pi)), c)
+    g = _gelu(c)
+    w = np.exp(-2 * np.abs(g))
+    middle = np.tanh(g) + c * _gelu_derivative(c) * 4 * w / ((1 + w) * (1 + w))
+    return np.where(x < -8, left, middle)
+
+
+def _phish_second_derivative(x: Array) -> Array:
+    c = np.clip(x, -400.0, 400.0)
+    q = np.clip(x, -60.0, 60.0)
+    left = _times_gauss(special.erfcx(-q / sqrt(2)) + (4 - q * q) * q / sqrt(2 * pi), q)
+    g, slope = _gelu(c), _gelu_derivative(c)
+    h = 1 + np.exp(-2 * np.abs(g))
+    middle = times_exp(4 / (h * h) * (2 * slope + c * (_gelu_second_derivative(c) - 2 * np.tanh(g) * slope * slope)), -2 * np.abs(g))
+    return np.where(x < -8, left, middle)
+
+
 ORACLES = {
     "gelu": oracle(_gelu, _gelu_derivative, _gelu_second_derivative),
     "clipped_gelu": oracle(_clipped_gelu, _clipped_gelu_derivative),
     "gaussian": oracle(_gaussian, _gaussian_derivative, _gaussian_second_derivative),
+    "phish": oracle(_phish, _phish_derivative, _phish_second_derivative),
     "laplace": oracle(_laplace, _laplace_derivative, _laplace_second_derivative),
 }

@@ -5,16 +5,24 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, max, min, pick, primitive
+from .language import activation, copysign, fma, max, min, pick, poly, primitive
 from .primitives import (
+    POWER_32,
+    POWER_64,
     TINY_32,
     TINY_64,
+    add,
     divide,
+    exact_add,
+    exact_grow,
+    exact_multiply,
     exact_sum,
     exp_down_low,
+    exp_split_low,
     gauss,
     grow,
     multiply,
+    multiply_add,
     normal_tail,
     rounded,
     scale_down,
@@ -22,7 +30,18 @@ from .primitives import (
 )
 
 # 1 / sqrt(2 pi)
+DENSITY_32, DENSITY_LOW_32 = 0.3989422917366028, -1.133517010526318e-08
 DENSITY_64, DENSITY_LOW_64 = 0.3989422804014327, -2.49232720227773e-17
+# tanh(y) = y + y^3 * TANH(y^2), abs(y) <= 0.17: 2^-32.4, 2^-58.1
+TANH_32 = (-0.33333322, 0.13331197, -0.05273999)
+TANH_64 = (
+    -0.3333333333333266,
+    0.1333333333287961,
+    -0.053968252950240443,
+    0.021869383446305457,
+    -0.008857741847711273,
+    0.0034502744519885925,
+)
 
 
 @primitive
@@ -96,7 +115,7 @@ def _(x: Any) -> Any:
     derivative_formula="gelu'(x) if min_val < gelu(x) < max_val else 0",
     value_range="[max(min_val, -0.1700), max_val]",
     params={"min_val": -10.0, "max_val": 10.0},
-    examples=((-10.0, 10.0), (-0.1, 12.0), (-3.0, 9.0)),
+    examples=((-10.0, 10.0), (-0.11, 12.0), (-3.0, 9.0)),
     aliases=("gelu_10",),
     cost="erf",
     limits={-inf: -0.0, inf: 10.0, -0.0: -0.0},
@@ -221,3 +240,111 @@ def _(x: Any, mu: Any, sigma: Any) -> Any:
     n, n_low = multiply(e, e_low, DENSITY_64, DENSITY_LOW_64)
     d, d_low = multiply(sigma, 0.0, sigma, 0.0)
     return scale_down(divide(n, n_low, d, d_low), s)
+
+
+@primitive
+def exp_minus_twice(g: Any, g_low: Any) -> Any:
+    """exp(-2 g) - 1 and exp(-2 g) as pairs, for g not negative."""
+    p, s = exp_split_low(-2.0 * g, -2.0 * g_low, pick(g, POWER_32, POWER_64))
+    c = s - 1.0
+    e = fma(p, s, c)
+    w = fma(p, s, s)
+    return e, fma(p, s, c - e), w, fma(p, s, s - w)
+
+
+@activation(
+    formula="x * tanh(x * Phi(x))",
+    derivative_formula="tanh(gelu(x)) + x * gelu'(x) * (1 - tanh(gelu(x))^2)",
+    value_range="[0, inf)",
+    cost="erf",
+    limits={-inf: 0.0, inf: inf, -0.0: 0.0},
+    roots={"derivative": (-1.1954312,), "second_derivative": (-1.8836660, -0.4704126, 1.2018444)},
+    lipschitz=1.298306673306,
+    source="Naveen (2022)",
+)
+def phish(x: Any) -> Any:
+    """x * tanh(gelu(x))."""
+    a = min(abs(x), pick(x, 15.0, 39.5))
+    p, s = gauss(a)
+    r, r_low = normal_tail(a)
+    e, e_low = grow(r, r_low, p)
+    m, m_low = multiply(a, 0.0, e, e_low)
+    t = s * pick(x, TINY_32, TINY_64)
+    # Left of 0, gelu = -m t is small: a (m t) tanh(m t) / (m t), scaled last.
+    square = (m * t) * (m * t)
+    n, n_low = multiply(a, 0.0, m, m_low)
+    f, f_low = grow(n, n_low, square * poly(square, TANH_32, TANH_64))
+    # right, gelu = a - m t
+    g, g_low = add(a, 0.0, -m * t, -m_low * t)
+    d, d_low, _w, _w_low = exp_minus_twice(g, g_low)
+    k, k_low = multiply(a, 0.0, abs(d), -d_low)
+    h, h_low = add(2.0, 0.0, d, d_low)
+    right = divide(k, k_low, h, h_low)
+    return scale_down(rounded(f, f_low), s) if x < 0.0 else (x if x > pick(x, 14.0, 39.0) else right)
+
+
+@phish.derivative
+def _(x: Any) -> Any:
+    # Everything in exp(-a^2 / 2) with a = abs(x), R = normal_tail(a) and h = R - a / sqrt(2 pi), the factor of gelu'.
+    a = min(abs(x), pick(x, 15.0, 39.5))
+    p, s = gauss(a)
+    r, r_low = normal_tail(a)
+    # In float32 too with low parts: some of h cancels.
+    z, z_low = exact_multiply(-a, 0.0, pick(x, DENSITY_32, DENSITY_64), pick(x, DENSITY_LOW_32, DENSITY_LOW_64))
+    h, h_low = exact_add(z, z_low, r, r_low)
+    e, e_low = grow(r, r_low, p)
+    m, m_low = multiply(a, 0.0, e, e_low)
+    t = s * pick(x, TINY_32, TINY_64)
+    # left: -a exp(-a^2 / 2) (R T + (1 - (y T)^2) h) with y = m t and T = tanh(y) / y = 1 + u
+    y = m * t
+    square = y * y
+    u = square * poly(square, TANH_32, TANH_64)
+    v = -square * fma(u, u + 2.0, 1.0)
+    b, b_low = exact_grow(r, r_low, u)
+    c, c_low = exact_grow(h, h_low, v)
+    k, k_low = exact_add(b, b_low, c, c_low)
+    l, l_low = exact_multiply(-a, 0.0, k, k_low)
+    f, f_low = exact_grow(l, l_low, p)
+    # right: ((1 - w^2) + 4 a w gelu') / (1 + w)^2 with w = exp(-2 gelu)
+    g, g_low = add(a, 0.0, -y, -m_low * t)
+    d, d_low, w, w_low = exp_minus_twice(g, g_low)
+    i, i_low = grow(h, h_low, p)
+    j, j_low = add(1.0, 0.0, -i * t, -i_low * t)
+    o, o_low = add(2.0, 0.0, d, d_low)
+    n, n_low = multiply(-d, -d_low, o, o_low)
+    q, q_low = multiply(4.0 * a, 0.0, j, j_low)
+    num, num_low = multiply_add(q, q_low, w, w_low, n, n_low)
+    den, den_low = multiply(o, o_low, o, o_low)
+    right = copysign(divide(num, num_low, den, den_low), x)
+    return scale_down(f + f_low, s) if x < 0.0 else right
+
+
+@phish.second_derivative
+def _(x: Any) -> Any:
+    # (1 - T^2) (2 g' + x (g'' - 2 T g'^2)) with g = gelu, T = tanh(g) and 1 - T^2 = 4 w / (1 + w)^2, w = exp(-2 abs(g)).
+    # Left of 0 g' and g'' are divided by exp(-a^2 / 2), which is the scale there; right it is w.
+    left = x < 0.0
+    b = min(abs(x), 500.0)
+    a = min(b, 39.5)
+    p, s = gauss(a)
+    t = s * TINY_64
+    e = fma(p, t, t)
+    r, r_low = normal_tail(a)
+    y, y_low = multiply(a, 0.0, e * r, fma(e, r, -e * r) + e * r_low)
+    g, g_low = add(0.0 if left else b, 0.0, y if left else -y, y_low if left else -y_low)
+    u, v = exp_down_low(-2.0 * g, -2.0 * g_low)
+    w = scale_down(1.0 + u, v)
+    z, z_low = add(1.0, 0.0, w, 0.0)
+    q, q_low = add(1.0, 0.0, -w, 0.0)
+    h = fma(-a, DENSITY_64, r) + fma(-a, DENSITY_LOW_64, r_low)
+    j, j_low = add(1.0, 0.0, -e * h, -fma(e, h, -e * h))
+    slope = h if left else j
+    slope_low = 0.0 if left else j_low
+    square, square_low = multiply(slope, slope_low, slope, slope_low)
+    fall, fall_low = multiply(divide(q, q_low, z, z_low), 0.0, square, square_low)
+    c = 2.0 * e if left else -2.0
+    bend = DENSITY_64 * fma(-a, a, 2.0) * (1.0 if left else e)
+    f, f_low = multiply_add(c, 0.0, fall, fall_low, bend, 0.0)
+    k, k_low = multiply_add(-b if left else b, 0.0, f, f_low, 2.0 * slope, 2.0 * slope_low)
+    n, n_low = grow(k, k_low, p if left else u)
+    return scale_down(4.0 * rounded(n, n_low) / (z * z) * (w if left else 1.0), s if left else v)
