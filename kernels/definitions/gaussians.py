@@ -267,15 +267,15 @@ def phish(x: Any) -> Any:
     a = min(abs(x), pick(x, 15.0, 39.5))
     p, s = gauss(a)
     r, r_low = normal_tail(a)
-    e, e_low = grow(r, r_low, p)
-    m, m_low = multiply(a, 0.0, e, e_low)
+    e, e_low = exact_grow(r, r_low, p)
+    m, m_low = exact_multiply(a, 0.0, e, e_low)
     t = s * pick(x, TINY_32, TINY_64)
     # Left of 0, gelu = -m t is small: a (m t) tanh(m t) / (m t), scaled last.
     square = (m * t) * (m * t)
     n, n_low = multiply(a, 0.0, m, m_low)
     f, f_low = grow(n, n_low, square * poly(square, TANH_32, TANH_64))
     # right, gelu = a - m t
-    g, g_low = add(a, 0.0, -m * t, -m_low * t)
+    g, g_low = exact_add(a, 0.0, -m * t, -m_low * t)
     d, d_low, _w, _w_low = exp_minus_twice(g, g_low)
     k, k_low = multiply(a, 0.0, abs(d), -d_low)
     h, h_low = add(2.0, 0.0, d, d_low)
@@ -292,8 +292,8 @@ def _(x: Any) -> Any:
     # In float32 too with low parts: some of h cancels.
     z, z_low = exact_multiply(-a, 0.0, pick(x, DENSITY_32, DENSITY_64), pick(x, DENSITY_LOW_32, DENSITY_LOW_64))
     h, h_low = exact_add(z, z_low, r, r_low)
-    e, e_low = grow(r, r_low, p)
-    m, m_low = multiply(a, 0.0, e, e_low)
+    e, e_low = exact_grow(r, r_low, p)
+    m, m_low = exact_multiply(a, 0.0, e, e_low)
     t = s * pick(x, TINY_32, TINY_64)
     # left: -a exp(-a^2 / 2) (R T + (1 - (y T)^2) h) with y = m t and T = tanh(y) / y = 1 + u
     y = m * t
@@ -306,7 +306,7 @@ def _(x: Any) -> Any:
     l, l_low = exact_multiply(-a, 0.0, k, k_low)
     f, f_low = exact_grow(l, l_low, p)
     # right: ((1 - w^2) + 4 a w gelu') / (1 + w)^2 with w = exp(-2 gelu)
-    g, g_low = add(a, 0.0, -y, -m_low * t)
+    g, g_low = exact_add(a, 0.0, -y, -m_low * t)
     d, d_low, w, w_low = exp_minus_twice(g, g_low)
     i, i_low = grow(h, h_low, p)
     j, j_low = add(1.0, 0.0, -i * t, -i_low * t)
