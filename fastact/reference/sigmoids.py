@@ -27,12 +27,20 @@ def _tanh_derivative(x: Array) -> Array:
     return sech * sech
 
 
+def _tanh_second_derivative(x: Array) -> Array:
+    return -2 * np.tanh(x) * _tanh_derivative(x)  # by hand: a zero keeps its sign
+
+
 def _sigmoid_tanh(x: Array) -> Array:
     return logistic(x) + np.tanh(x)
 
 
 def _sigmoid_tanh_derivative(x: Array) -> Array:
     return _sigmoid_derivative(x) + _tanh_derivative(x)
+
+
+def _sigmoid_tanh_second_derivative(x: Array) -> Array:
+    return -np.tanh(x / 2) * _sigmoid_derivative(x) + _tanh_second_derivative(x)
 
 
 def _silu(x: Array) -> Array:
@@ -51,7 +59,7 @@ def _silu_derivative(x: Array) -> Array:
 
 ORACLES = {
     "sigmoid": oracle(logistic, _sigmoid_derivative, jet=jets.sigmoid),
-    "tanh": oracle(np.tanh, _tanh_derivative, jet=jets.tanh),
-    "sigmoid_tanh": oracle(_sigmoid_tanh, _sigmoid_tanh_derivative, jet=lambda x: jets.sigmoid(x) + jets.tanh(x)),
+    "tanh": oracle(np.tanh, _tanh_derivative, _tanh_second_derivative),
+    "sigmoid_tanh": oracle(_sigmoid_tanh, _sigmoid_tanh_derivative, _sigmoid_tanh_second_derivative),
     "silu": oracle(_silu, _silu_derivative, jet=lambda x: x * jets.sigmoid(x)),
 }

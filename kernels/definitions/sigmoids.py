@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, max, min, pick, primitive
+from .language import activation, copysign, fma, max, min, pick, primitive
 from .primitives import (
     HUGE_32,
     HUGE_64,
@@ -98,6 +98,9 @@ def _(x: Any) -> Any:
     cost="exp",
     limits={-inf: -1.0, inf: 1.0, -0.0: -0.0},
     source="the hyperbolic tangent",
+    monotonicity="increasing",
+    lipschitz=1.0,
+    bound=3.0,
 )
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent."""
@@ -110,6 +113,24 @@ def _(x: Any) -> Any:
     return scale_down(4.0 * q, s)
 
 
+@tanh.second_derivative
+def _(x: Any) -> Any:
+    # -8 e (1 - e) / (1 + e)^3 with e = exp(-2 abs(x))
+    p, s = exp_down(max(-2.0 * abs(x), GONE_64))
+    t = s * TINY_64
+    u = fma(-p, t, 1.0 - t)
+    h = 1.0 + t
+    d = fma(p, t, h)
+    d_low = fma(p, t, h - d)
+    q = 8.0 * fma(p, u, u) / fma(3.0 * d * d, d_low, d * d * d)
+    return copysign(scale_down(q, s), -x)
+
+
+@tanh.derivative_from_output
+def _(y: Any) -> Any:
+    return (1.0 - y) * (1.0 + y)
+
+
 @activation(
     formula="sigmoid(x) + tanh(x)",
     derivative_formula="sigmoid'(x) + tanh'(x)",
@@ -118,6 +139,8 @@ def _(x: Any) -> Any:
     limits={-inf: -1.0, inf: 2.0, -0.0: 0.5},
     roots={"value": (-0.4196195,)},
     source="the sum of the two",
+    monotonicity="increasing",
+    lipschitz=1.25,
 )
 def sigmoid_tanh(x: Any) -> Any:
     """Sum of the logistic sigmoid and the hyperbolic tangent."""
@@ -150,6 +173,27 @@ def _(x: Any) -> Any:
     p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
     e, e_low = exp_pair(p, s)
     return scale_down(sigmoid_tanh_slope(e, e_low, p), s)
+
+
+@sigmoid_tanh.second_derivative
+def _(x: Any) -> Any:
+    # -e (1 - e) (1 / (1 + e)^3 + 8 e (1 + e) / (1 + e^2)^3), odd in x
+    p, s = exp_down(max(-abs(x), GONE_64))
+    t = s * TINY_64
+    e = fma(p, t, t)
+    e_low = fma(p, t, t - e)
+    u = fma(-p, t, 1.0 - t)
+    h = 1.0 + e
+    k = fma(e, e, 1.0)
+    # The reciprocals, and the relative errors they were left with.
+    a = 1.0 / h
+    b = 1.0 / k
+    a_rest = fma(-a, h, 1.0) - a * ((e - (h - 1.0)) + e_low)
+    b_rest = fma(-b, k, 1.0) - b * (fma(e, e, 1.0 - k) + 2.0 * e * e_low)
+    cube = a * a * a
+    c = 8.0 * h * (b * b * b)
+    q = cube + fma(c, e, fma(3.0 * cube, a_rest, c * fma(3.0 * e, b_rest, e_low)))
+    return copysign(scale_down(fma(p, u, u) * q, s), -x)
 
 
 @primitive
