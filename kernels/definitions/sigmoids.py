@@ -209,18 +209,29 @@ def divide_large(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 @divide_large.float64
 def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     q = exact_divide(a, a_low, b, b_low)
-    return q if a < 1e300 else a
+    return q if abs(a) < 1e300 else a
 
 
 @primitive
-def gate(c: Any, p: Any, s: Any) -> Any:
-    """c / (1 + exp(-u)) for a u that has the sign of c, from the parts of exp(-abs(u)); left of 0, u must not be far below GONE."""
-    left = c < 0.0
+def gate(c: Any, u: Any, p: Any, s: Any) -> Any:
+    """c / (1 + exp(-u)) from the parts of exp(-abs(u)); c may be infinite only where u > 0."""
+    left = u < 0.0
     e, e_low = exp_pair(p, s)
     d, d_low = add(1.0, 0.0, e, e_low)
     n = fma(p, c, c)
     q = divide_large(n if left else c, fma(p, c, c - n) if left else 0.0, d, d_low)
     return (q * (s if left else 1.0)) * (pick(c, TINY_32, TINY_64) if left else 1.0)
+
+
+@primitive
+def less_pair(a: Any, b: Any, b_low: Any) -> Any:
+    """The pair a - (b + b_low)."""
+    return (a - b) - b_low, 0.0
+
+
+@less_pair.float64
+def _(a: Any, b: Any, b_low: Any) -> Any:
+    return exact_add(a, 0.0, -b, -b_low)
 
 
 @primitive
@@ -232,7 +243,7 @@ def gate_slope(v: Any, v_low: Any, p: Any, s: Any) -> Any:
     t = s * pick(v, TINY_32, TINY_64)
     e, e_low = exp_pair(p, s)
     # 1 + t - v is exact where v = x is about to cancel it; what is added to it is small.
-    b, b_low = add(1.0 + t, 0.0, -v, -v_low)
+    b, b_low = less_pair(1.0 + t, v, v_low)
     f, f_low = multiply_add(p, 0.0, t, 0.0, b, b_low)
     n, n_low = grow(f, f_low, p)
     h = 1.0 + e
@@ -279,7 +290,7 @@ def silu(x: Any) -> Any:
     """Sigmoid linear unit."""
     c = max(x, pick(x, GONE_32, GONE_64))
     p, s = exp_down(max(-abs(c), pick(x, GONE_32, GONE_64)))
-    return gate(c, p, s)
+    return gate(c, c, p, s)
 
 
 @silu.derivative
