@@ -51,6 +51,15 @@ def _quick_gelu(x: Array) -> tuple[Any, Any, Any, Any]:
     return *product(np.asarray(1.702), x), 1.702, 0.0
 
 
+def _swish_beta(x: Array, beta: Array) -> tuple[Any, Any, Any, Any]:
+    return *product(beta, x), beta, 0.0
+
+
+def _swish_beta_gradient(x: Array, beta: Array) -> Array:
+    z, low = product(beta, x)
+    return x * (x * (logistic(z, low) * logistic(-z, -low)))
+
+
 def _e_swish(role: str) -> Callable[[Array, Array], Array]:
     silu = _gate(lambda x: (x, 0.0, 1.0, 0.0), 2000.0)
     return lambda x, beta: beta * getattr(silu, role)(x)
@@ -60,9 +69,38 @@ def _log_sigmoid(x: Array) -> Array:
     return np.minimum(x, -0.0) - np.log1p(np.exp(-np.abs(x)))
 
 
+def _elish_derivative(x: Array) -> Array:
+    silu = _gate(lambda x: (x, 0.0, 1.0, 0.0), 2000.0).derivative(x)
+    return np.where(x < 0, logistic(x) * (np.exp(x) + np.expm1(x) * logistic(-x)), silu)
+
+
+def _hard_elish(x: Array) -> Array:
+    return np.where(x < 0, np.expm1(x), x) * np.clip((x + 1) / 2, 0.0, 1.0)
+
+
+def _hard_elish_derivative(x: Array) -> Array:
+    inside = np.where(x < 0, (np.expm1(x) * (x + 2) + (x + 1)) / 2, x + 0.5)
+    return np.where(x <= -1, 0.0, np.where(x >= 1, 1.0, inside))
+
+
+def _situ_derivative(x: Array, beta: Array) -> Array:
+    z = x / beta
+    return logistic(x) * (4 * _bell(2 * z) + beta * np.tanh(z) * logistic(-x))
+
+
+def _situ_second(x: Array, beta: Array) -> Array:
+    z = x / beta
+    t, slope, opposite = np.tanh(z), 4 * _bell(2 * z), logistic(-x)
+    return logistic(x) * (-2 * t * slope / beta + opposite * (2 * slope - beta * t * np.tanh(x / 2)))
+
+
 ORACLES = {
     "gelu_tanh": _gate(_gelu_tanh, 50.0),
     "quick_gelu": _gate(_quick_gelu, 2000.0),
     "e_swish": oracle(_e_swish("value"), _e_swish("derivative"), _e_swish("second_derivative")),
+    "swish_beta": _gate(_swish_beta, 1e150, beta=_swish_beta_gradient),
+    "elish": oracle(lambda x: np.where(x < 0, np.expm1(x), x) * logistic(x), _elish_derivative),
+    "hard_elish": oracle(_hard_elish, _hard_elish_derivative),
+    "situ": oracle(lambda x, beta: beta * np.tanh(x / beta) * logistic(x), _situ_derivative, _situ_second),
     "log_sigmoid": oracle(_log_sigmoid, lambda x: logistic(-x), lambda x: -_bell(x)),
 }

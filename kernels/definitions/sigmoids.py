@@ -61,14 +61,20 @@ def logistic(x: Any, p: Any, s: Any) -> Any:
 
 
 @primitive
-def bell(x: Any) -> Any:
-    """(q, s): q * s * TINY = exp(x) / (1 + exp(x))^2 for x <= 0: the logistic's derivative, even in x."""
-    p, s = exp_down(max(x, pick(x, GONE_32, GONE_64)))
-    m = 1.0 + p
+def bell_fraction(c: Any, p: Any, s: Any) -> Any:
+    """q with q * s * TINY = c e / (1 + e)^2, from the parts of e = exp(-abs(x)): c times the logistic's derivative."""
+    n, n_low = grow(c, 0.0, p)
     e, e_low = exp_pair(p, s)
     g, g_low = add(2.0, 0.0, e, e_low)
     d, d_low = multiply_add(e, e_low, g, g_low, 1.0, 0.0)
-    return divide(m, p - (m - 1.0), d, d_low), s
+    return divide(n, n_low, d, d_low)
+
+
+@primitive
+def bell(x: Any) -> Any:
+    """(q, s): q * s * TINY = exp(x) / (1 + exp(x))^2 for x <= 0: the logistic's derivative, even in x."""
+    p, s = exp_down(max(x, pick(x, GONE_32, GONE_64)))
+    return bell_fraction(1.0, p, s), s
 
 
 @activation(
@@ -202,14 +208,14 @@ def _(e: Any, e_low: Any, p: Any) -> Any:
 
 @primitive
 def divide_large(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """`divide` for any `a`, infinity too; `b` is 1 where `a` is large."""
+    """`divide` for any `a`, infinity too."""
     return a / b
 
 
 @divide_large.float64
 def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     q = exact_divide(a, a_low, b, b_low)
-    return q if abs(a) < 1e300 else a
+    return q if abs(a) <= 1.7976931348623157e308 else a
 
 
 @primitive
