@@ -21,6 +21,10 @@ def _sigmoid_derivative(x: Array) -> Array:
     return e / ((1 + e) * (1 + e))  # sigmoid(x) * sigmoid(-x)
 
 
+def _sigmoid_second(x: Array) -> Array:
+    return -_sigmoid_derivative(x) * np.tanh(x / 2)
+
+
 def _tanh_derivative(x: Array) -> Array:
     e: Array = np.exp(-np.abs(x))
     sech = 2 * e / (1 + e * e)
@@ -57,9 +61,15 @@ def _silu_derivative(x: Array) -> Array:
     return np.where(x < 0, times_exp((h + c) / (h * h), c), (1 + c * e / h) / h)
 
 
+def _silu_second(x: Array) -> Array:
+    # sigmoid'(x) * (2 - x * tanh(x / 2))
+    c = np.clip(x, -FAR, FAR)
+    return _sigmoid_derivative(c) * (2 - c * np.tanh(c / 2))
+
+
 ORACLES = {
-    "sigmoid": oracle(logistic, _sigmoid_derivative, jet=jets.sigmoid),
+    "sigmoid": oracle(logistic, _sigmoid_derivative, _sigmoid_second),
     "tanh": oracle(np.tanh, _tanh_derivative, _tanh_second_derivative),
     "sigmoid_tanh": oracle(_sigmoid_tanh, _sigmoid_tanh_derivative, _sigmoid_tanh_second_derivative),
-    "silu": oracle(_silu, _silu_derivative, jet=lambda x: x * jets.sigmoid(x)),
+    "silu": oracle(_silu, _silu_derivative, _silu_second),
 }

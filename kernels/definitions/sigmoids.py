@@ -21,6 +21,7 @@ from .primitives import (
     exact_multiply,
     exp_down,
     exp_down_pair,
+    expm1_down,
     grow,
     multiply,
     multiply_add,
@@ -60,14 +61,20 @@ def logistic(x: Any, p: Any, s: Any) -> Any:
 
 
 @primitive
-def bell(x: Any) -> Any:
-    """(q, s): q * s * TINY = exp(x) / (1 + exp(x))^2 for x <= 0: the logistic's derivative, even in x."""
-    p, s = exp_down(max(x, pick(x, GONE_32, GONE_64)))
-    m = 1.0 + p
+def bell_fraction(c: Any, p: Any, s: Any) -> Any:
+    """q with q * s * TINY = c e / (1 + e)^2, from the parts of e = exp(-abs(x)): c times the logistic's derivative."""
+    n, n_low = grow(c, 0.0, p)
     e, e_low = exp_pair(p, s)
     g, g_low = add(2.0, 0.0, e, e_low)
     d, d_low = multiply_add(e, e_low, g, g_low, 1.0, 0.0)
-    return divide(m, p - (m - 1.0), d, d_low), s
+    return divide(n, n_low, d, d_low)
+
+
+@primitive
+def bell(x: Any) -> Any:
+    """(q, s): q * s * TINY = exp(x) / (1 + exp(x))^2 for x <= 0: the logistic's derivative, even in x."""
+    p, s = exp_down(max(x, pick(x, GONE_32, GONE_64)))
+    return bell_fraction(1.0, p, s), s
 
 
 @activation(
@@ -77,6 +84,9 @@ def bell(x: Any) -> Any:
     aliases=("logistic", "expit"),
     cost="exp",
     limits={-inf: 0.0, inf: 1.0, -0.0: 0.5},
+    monotonicity="increasing",
+    lipschitz=0.25,
+    bound=3.0,
     source="the logistic function, Verhulst (1838)",
 )
 def sigmoid(x: Any) -> Any:
@@ -89,6 +99,24 @@ def sigmoid(x: Any) -> Any:
 def _(x: Any) -> Any:
     q, s = bell(-abs(x))
     return scale_down(q, s)
+
+
+@sigmoid.second_derivative
+def _(x: Any) -> Any:
+    # e (e - 1) / (1 + e)^3, odd in x
+    a = min(abs(x), -GONE_64)
+    p, s = exp_down(-a)
+    e, e_low = exp_pair(p, s)
+    n, n_low = grow(-expm1_down(-a), 0.0, p)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    square, square_low = multiply(d, d_low, d, d_low)
+    cube, cube_low = multiply(square, square_low, d, d_low)
+    return copysign(scale_down(exact_divide(n, n_low, cube, cube_low), s), -x)
+
+
+@sigmoid.derivative_from_output
+def _(y: Any) -> Any:
+    return y * (1.0 - y)
 
 
 @activation(
@@ -224,14 +252,76 @@ def _(e: Any, e_low: Any, p: Any) -> Any:
 
 @primitive
 def divide_large(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """`divide` for any `a`, infinity too; `b` is 1 where `a` is large."""
+    """`divide` for any `a`, infinity too."""
     return a / b
 
 
 @divide_large.float64
 def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     q = exact_divide(a, a_low, b, b_low)
-    return q if a < 1e300 else a
+    return q if abs(a) <= 1.7976931348623157e308 else a
+
+
+@primitive
+def gate(c: Any, u: Any, p: Any, s: Any) -> Any:
+    """c / (1 + exp(-u)) from the parts of exp(-abs(u)); c may be infinite only where u > 0."""
+    left = u < 0.0
+    e, e_low = exp_pair(p, s)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    n = fma(p, c, c)
+    q = divide_large(n if left else c, fma(p, c, c - n) if left else 0.0, d, d_low)
+    return (q * (s if left else 1.0)) * (pick(c, TINY_32, TINY_64) if left else 1.0)
+
+
+@primitive
+def less_pair(a: Any, b: Any, b_low: Any) -> Any:
+    """The pair a - (b + b_low)."""
+    return (a - b) - b_low, 0.0
+
+
+@less_pair.float64
+def _(a: Any, b: Any, b_low: Any) -> Any:
+    return exact_add(a, 0.0, -b, -b_low)
+
+
+@primitive
+def gate_slope(v: Any, v_low: Any, p: Any, s: Any) -> Any:
+    """q with q * s * TINY = e (1 + e - v) / (1 + e)^2, from the parts of e = exp(-abs(u)).
+
+    With v = x u'(x) that is the derivative of x / (1 + exp(-u(x))) for an odd u and x < 0; right of 0 it is one less the same.
+    """
+    t = s * pick(v, TINY_32, TINY_64)
+    e, e_low = exp_pair(p, s)
+    # 1 + t - v is exact where v = x is about to cancel it; what is added to it is small.
+    b, b_low = less_pair(1.0 + t, v, v_low)
+    f, f_low = multiply_add(p, 0.0, t, 0.0, b, b_low)
+    n, n_low = grow(f, f_low, p)
+    h = 1.0 + e
+    h_low = (e - (h - 1.0)) + e_low
+    d = h * h
+    return exact_divide(n, n_low, d, fma(h, h, -d) + (h + h) * h_low)
+
+
+@primitive
+def gate_slopes(x: Any, v: Any, v_low: Any, p: Any, s: Any) -> Any:
+    """The derivative of x / (1 + exp(-u(x))) for an odd u, with v = x u'(x), from the parts of exp(-abs(u))."""
+    q = gate_slope(v, v_low, p, s)
+    return scale_down(q, s) if x < 0.0 else 1.0 - q * (s * pick(x, TINY_32, TINY_64))
+
+
+@primitive
+def gate_bend(a: Any, a_low: Any, b: Any, b_low: Any, p: Any, s: Any) -> Any:
+    """e ((1 + e) a - (1 - e) b) / (1 + e)^3 from the parts of e: s'(u) (a - b tanh(u / 2)); in float64."""
+    e, e_low = exp_pair(p, s)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    # a - b + e (a + b)
+    m, m_low = add(a, a_low, -b, -b_low)
+    w, w_low = add(a, a_low, b, b_low)
+    f, f_low = multiply_add(e, e_low, w, w_low, m, m_low)
+    n, n_low = grow(f, f_low, p)
+    square, square_low = multiply(d, d_low, d, d_low)
+    cube, cube_low = multiply(square, square_low, d, d_low)
+    return scale_down(exact_divide(n, n_low, cube, cube_low), s)
 
 
 @activation(
@@ -241,34 +331,28 @@ def _(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     aliases=("swish",),
     cost="exp",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
-    roots={"derivative": (-1.2784645,)},
+    roots={"derivative": (-1.2784645,), "second_derivative": (-2.3993573, 2.3993573)},
+    lipschitz=1.09983932013,
+    bound=3.0,
     source="Elfwing, Uchibe and Doya (2017); Ramachandran, Zoph and Le (2017)",
 )
 def silu(x: Any) -> Any:
     """Sigmoid linear unit."""
-    left = x < 0.0
     c = max(x, pick(x, GONE_32, GONE_64))
     p, s = exp_down(max(-abs(c), pick(x, GONE_32, GONE_64)))
-    e, e_low = exp_pair(p, s)
-    d, d_low = add(1.0, 0.0, e, e_low)
-    n = fma(p, c, c)
-    q = divide_large(n if left else c, fma(p, c, c - n) if left else 0.0, d, d_low)
-    return (q * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+    return gate(c, c, p, s)
 
 
 @silu.derivative
 def _(x: Any) -> Any:
-    # e (1 + e - a) / (1 + e)^2 left of 0 with a = abs(x), one less it right; e = t + p t
     a = min(abs(x), pick(x, -GONE_32, -GONE_64))
     p, s = exp_down(-a)
-    t = s * pick(x, TINY_32, TINY_64)
-    e, e_low = exp_pair(p, s)
-    # 1 + t - a is exact where a is about to cancel it; what is added to it is small.
-    b, b_low = add(1.0 + t, 0.0, -a, 0.0)
-    f, f_low = multiply_add(p, 0.0, t, 0.0, b, b_low)
-    n, n_low = grow(f, f_low, p)
-    h = 1.0 + e
-    h_low = (e - (h - 1.0)) + e_low
-    d = h * h
-    q = exact_divide(n, n_low, d, fma(h, h, -d) + (h + h) * h_low)
-    return scale_down(q, s) if x < 0.0 else 1.0 - q * t
+    return gate_slopes(x, a, 0.0, p, s)
+
+
+@silu.second_derivative
+def _(x: Any) -> Any:
+    # s'(x) (2 - x tanh(x / 2)), even in x
+    a = min(abs(x), -GONE_64)
+    p, s = exp_down(-a)
+    return gate_bend(2.0, 0.0, a, 0.0, p, s)
