@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numerics import Array, product
+from .numerics import Array, difference, product
 from .oracle import Oracle, oracle
 
 #: 1/6 as float64, float32, float16 and bfloat16 round it: the slope that is meant to be 1/6.
 SIXTHS = 1 / 6, float(np.float32(1 / 6)), float(np.float16(1 / 6)), 171 / 1024
 
 
-def _line(x: Array, slope: Array, offset: Array) -> Array:
-    """``slope * x + offset`` with the digits that cancel."""
-    p, low = product(slope, x)
-    return (p + offset) + low
+def _line(x: Array, slope: Array, offset: Array) -> tuple[Array, Array]:
+    """``slope * x + offset`` and what it leaves."""
+    p, p_low = product(slope, x)
+    s, low = difference(p, -offset)
+    return s, low + p_low
 
 
-def _gate(x: Array, slope: Array, offset: Array, doubled: float = 1.0) -> Array:
-    """The line of hard_sigmoid, or that with twice the slope."""
-    o, o_low = product(offset, np.float64(6.0))
-    sixths = ((doubled * x + o) + o_low) / 6
-    return np.where(np.isin(slope, SIXTHS), sixths, _line(x, doubled * slope, offset))
+def _gate(x: Array, slope: Array, offset: Array, twice: float = 1.0) -> tuple[Array, Array, Array]:
+    """The line of hard_sigmoid, or that with twice the slope: a sum, what it leaves, and what both are to be divided by."""
+    unit = np.where(np.isin(slope, SIXTHS), 6.0, 1.0)
+    o, o_low = product(offset, unit)
+    s, low = _line(x, twice * np.where(unit == 6, 1.0, slope), o)
+    return s, low + o_low, unit
+
+
+def _hard_sigmoid(x: Array, slope: Array, offset: Array) -> Array:
+    s, low, unit = _gate(x, slope, offset)
+    return _clip((s + low) / unit, 0.0, 1.0)
 
 
 def _hard_sigmoid_derivative(x: Array, slope: Array, offset: Array) -> Array:
-    z = _gate(x, slope, offset)
-    return np.where((z > 0) & (z < 1), np.where(np.isin(slope, SIXTHS), 1 / 6, slope), 0.0)
+    s, low, unit = _gate(x, slope, offset)
+    return np.where((s + low > 0) & ((s - unit) + low < 0), np.where(unit == 6, 1 / 6, slope), 0.0)
 
 
 def _hard_silu_derivative(x: Array, slope: Array, offset: Array) -> Array:
-    z = _gate(x, slope, offset)
-    return np.where(z <= 0, 0.0, np.where(z >= 1, 1.0, _gate(x, slope, offset, 2.0)))
+    s, low, unit = _gate(x, slope, offset)
+    t, t_low, _ = _gate(x, slope, offset, 2.0)
+    return np.where(s + low <= 0, 0.0, np.where((s - unit) + low >= 0, 1.0, (t + t_low) / unit))
+
+
+def _clipped_linear(x: Array, slope: Array, offset: Array, min_val: Array, max_val: Array) -> Array:
+    s, low = _line(x, slope, offset)
+    return _clip(s + low, min_val, max_val)
+
+
+def _clipped_linear_derivative(x: Array, slope: Array, offset: Array, min_val: Array, max_val: Array) -> Array:
+    s, low = _line(x, slope, offset)
+    return np.where(((s - min_val) + low > 0) & ((s - max_val) + low < 0), slope, 0.0)
 
 
 def _clip(x: Array, low: Array | float, high: Array | float) -> Array:
@@ -48,12 +66,9 @@ ORACLES = {
     "relu6": oracle(lambda x: _clip(x, 0.0, 6.0), lambda x: _inside(x, 0.0, 6.0), integer=_INTEGER_RELU6),
     "clipped_relu": oracle(lambda x, max_value: _clip(x, 0.0, max_value), lambda x, max_value: _inside(x, 0.0, max_value)),
     "hard_tanh": oracle(_clip, _inside),
-    "clipped_linear": oracle(
-        lambda x, slope, offset, min_val, max_val: _clip(_line(x, slope, offset), min_val, max_val),
-        lambda x, slope, offset, min_val, max_val: np.where(_inside(_line(x, slope, offset), min_val, max_val) > 0, slope, 0.0),
-    ),
-    "hard_sigmoid": oracle(lambda x, slope, offset: _clip(_gate(x, slope, offset), 0.0, 1.0), _hard_sigmoid_derivative),
-    "hard_silu": oracle(lambda x, slope, offset: x * _clip(_gate(x, slope, offset), 0.0, 1.0), _hard_silu_derivative),
+    "clipped_linear": oracle(_clipped_linear, _clipped_linear_derivative),
+    "hard_sigmoid": oracle(_hard_sigmoid, _hard_sigmoid_derivative),
+    "hard_silu": oracle(lambda x, slope, offset: x * _hard_sigmoid(x, slope, offset), _hard_silu_derivative),
     "hard_mish": oracle(
         lambda x: x * (_clip(x + 2, 0.0, 2.0) / 2),
         lambda x: np.where(x <= -2, 0.0, np.minimum(x + 1, 1.0)),

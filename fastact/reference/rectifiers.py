@@ -59,7 +59,7 @@ def _elu_derivative(x: Array, alpha: Array) -> Array:
 
 
 def _celu(x: Array, alpha: Array) -> Array:
-    return np.where(x >= 0, x, alpha * np.expm1(x / alpha))
+    return np.where(x >= -1e-17 * alpha, x, alpha * np.expm1(x / alpha))  # the quotient may be subnormal
 
 
 def _celu_derivative(x: Array, alpha: Array) -> Array:

@@ -7,14 +7,14 @@ from typing import Any
 
 from .language import activation, copysign, fma, max, min, pick, primitive, sqrt
 from .primitives import add, exact_divide, exact_sum
-from .rectifiers import side
+from .rectifiers import either_side
 
 # 1/6 in float64, and as the narrower types round it.
 SIXTH, SIXTH_FLOAT32, SIXTH_FLOAT16, SIXTH_BFLOAT16 = 0.16666666666666666, 0.1666666716337204, 0.1666259765625, 0.1669921875
 # Beyond this a line has passed its bounds, and its product with a slope is still finite.
 FAR_32, FAR_64 = 1e30, 1e300
 
-#: What `gate` clips. A parameter comes as the nearest number of the array's type: that of 1/6 would move the root away from -3.
+#: What `hard_gate` clips. A parameter comes as the nearest number of the array's type: that of 1/6 would move the root away from -3.
 LINE = "(x + 6 * offset) / 6 if slope in (1 / 6, 0.1666666716337204, 0.1666259765625, 0.1669921875) else slope * x + offset"
 
 
@@ -25,21 +25,21 @@ def clip_to(x: Any, low: Any, high: Any) -> Any:
 
 
 @primitive
-def between(x: Any, low: Any, high: Any, inside: Any) -> Any:
+def inside_only(x: Any, low: Any, high: Any, inside: Any) -> Any:
     """`inside` strictly between two bounds, 0 outside and on them, NaN for NaN: the derivative of a clipped line."""
-    return 0.0 if x >= high else side(x, low, 0.0, inside)
+    return 0.0 if x >= high else either_side(x, low, 0.0, inside)
 
 
 @primitive
-def finite(x: Any) -> Any:
+def within_reach(x: Any) -> Any:
     """`x` with something far out instead of an infinity; NaN stays."""
     return min(max(x, pick(x, -FAR_32, -FAR_64)), pick(x, FAR_32, FAR_64))
 
 
 @primitive
-def line(slope: Any, x: Any, offset: Any) -> Any:
+def line_pair(slope: Any, x: Any, offset: Any) -> Any:
     """slope * x + offset as a pair, exact enough to tell on which side of a bound it lies."""
-    c = finite(x)
+    c = within_reach(x)
     p = slope * c
     s, low = exact_sum(p, offset)
     return s, low + fma(slope, c, -p)
@@ -68,12 +68,12 @@ def relu6(x: Any) -> Any:
 
 @relu6.derivative
 def _(x: Any) -> Any:
-    return between(x, 0.0, 6.0, 1.0)
+    return inside_only(x, 0.0, 6.0, 1.0)
 
 
 @relu6.derivative_from_output
 def _(y: Any) -> Any:
-    return between(y, 0.0, 6.0, 1.0)
+    return inside_only(y, 0.0, 6.0, 1.0)
 
 
 @activation(
@@ -98,12 +98,12 @@ def clipped_relu(x: Any, max_value: Any) -> Any:
 
 @clipped_relu.derivative
 def _(x: Any, max_value: Any) -> Any:
-    return between(x, 0.0, max_value, 1.0)
+    return inside_only(x, 0.0, max_value, 1.0)
 
 
 @clipped_relu.derivative_from_output
 def _(y: Any, max_value: Any) -> Any:
-    return between(y, 0.0, max_value, 1.0)
+    return inside_only(y, 0.0, max_value, 1.0)
 
 
 @activation(
@@ -127,12 +127,12 @@ def hard_tanh(x: Any, min_val: Any, max_val: Any) -> Any:
 
 @hard_tanh.derivative
 def _(x: Any, min_val: Any, max_val: Any) -> Any:
-    return between(x, min_val, max_val, 1.0)
+    return inside_only(x, min_val, max_val, 1.0)
 
 
 @hard_tanh.derivative_from_output
 def _(y: Any, min_val: Any, max_val: Any) -> Any:
-    return between(y, min_val, max_val, 1.0)
+    return inside_only(y, min_val, max_val, 1.0)
 
 
 @activation(
@@ -159,13 +159,13 @@ def clipped_linear(x: Any, slope: Any, offset: Any, min_val: Any, max_val: Any) 
 
 @clipped_linear.derivative
 def _(x: Any, slope: Any, offset: Any, min_val: Any, max_val: Any) -> Any:
-    s, low = line(slope, x, offset)
-    return 0.0 if (s - max_val) + low >= 0.0 else side((s - min_val) + low, 0.0, 0.0, slope)
+    s, low = line_pair(slope, x, offset)
+    return 0.0 if (s - max_val) + low >= 0.0 else either_side((s - min_val) + low, 0.0, 0.0, slope)
 
 
 @clipped_linear.derivative_from_output
 def _(y: Any, slope: Any, offset: Any, min_val: Any, max_val: Any) -> Any:
-    return between(y, min_val, max_val, slope)
+    return inside_only(y, min_val, max_val, slope)
 
 
 # ---------------------------------------------------------------- gates
@@ -179,19 +179,19 @@ def exact_slope(slope: Any) -> Any:
 
 
 @primitive
-def gate_line(x: Any, slope: Any, offset: Any) -> Any:
+def hard_gate_line(x: Any, slope: Any, offset: Any) -> Any:
     """(s, low, unit): the line is (s + low) / unit. With a slope of 1/6 it is counted in sixths, where the slope is 1: exactly."""
     sixths = exact_slope(slope) == SIXTH
     unit = 6.0 if sixths else 1.0
     o = unit * offset
-    s, low = line(1.0 if sixths else slope, x, o)
+    s, low = line_pair(1.0 if sixths else slope, x, o)
     return s, low + fma(unit, offset, -o), unit
 
 
 @primitive
-def gate(x: Any, slope: Any, offset: Any) -> Any:
+def hard_gate(x: Any, slope: Any, offset: Any) -> Any:
     """The line clipped to [0, 1], rounded once."""
-    s, low, unit = gate_line(x, slope, offset)
+    s, low, unit = hard_gate_line(x, slope, offset)
     return clip_to(exact_divide(s, low, unit, 0.0), 0.0, 1.0)
 
 
@@ -219,18 +219,18 @@ def hard_sigmoid(x: Any, slope: Any, offset: Any) -> Any:
     A slope that is 1/6 rounded to one of the float types means 1/6 itself, so that the line starts at -3 and every digit next to it
     is right. The slope must not be 0.
     """
-    return gate(x, slope, offset)
+    return hard_gate(x, slope, offset)
 
 
 @hard_sigmoid.derivative
 def _(x: Any, slope: Any, offset: Any) -> Any:
-    s, low, unit = gate_line(x, slope, offset)
-    return 0.0 if (s - unit) + low >= 0.0 else side(s + low, 0.0, 0.0, exact_slope(slope))
+    s, low, unit = hard_gate_line(x, slope, offset)
+    return 0.0 if (s - unit) + low >= 0.0 else either_side(s + low, 0.0, 0.0, exact_slope(slope))
 
 
 @hard_sigmoid.derivative_from_output
 def _(y: Any, slope: Any, offset: Any) -> Any:
-    return between(y, 0.0, 1.0, exact_slope(slope))
+    return inside_only(y, 0.0, 1.0, exact_slope(slope))
 
 
 @activation(
@@ -256,13 +256,13 @@ def hard_silu(x: Any, slope: Any, offset: Any) -> Any:
 
     A slope that is 1/6 rounded to one of the float types means 1/6 itself. The slope must not be 0.
     """
-    g = gate(x, slope, offset)
-    return x if g >= 1.0 else finite(x) * g
+    g = hard_gate(x, slope, offset)
+    return x if g >= 1.0 else within_reach(x) * g
 
 
 @hard_silu.derivative
 def _(x: Any, slope: Any, offset: Any) -> Any:
-    s, low, unit = gate_line(x, slope, offset)
+    s, low, unit = hard_gate_line(x, slope, offset)
     # 2 * slope * x + offset, rounded where it crosses 0 only once
     inside = fma(3.0, offset, x) / 3.0 if unit > 1.0 else fma(slope + slope, x, offset)
     return 1.0 if (s - unit) + low >= 0.0 else (0.0 if s + low <= 0.0 else inside)
@@ -311,12 +311,12 @@ def sparse_sigmoid(x: Any) -> Any:
 
 @sparse_sigmoid.derivative
 def _(x: Any) -> Any:
-    return between(x, -1.0, 1.0, 0.5)
+    return inside_only(x, -1.0, 1.0, 0.5)
 
 
 @sparse_sigmoid.derivative_from_output
 def _(y: Any) -> Any:
-    return between(y, 0.0, 1.0, 0.5)
+    return inside_only(y, 0.0, 1.0, 0.5)
 
 
 @activation(

@@ -10,7 +10,7 @@ from .primitives import exp_times, exp_times_low, expm1_down
 
 
 @primitive
-def side(x: Any, edge: Any, left: Any, right: Any) -> Any:
+def either_side(x: Any, edge: Any, left: Any, right: Any) -> Any:
     """`right` above `edge`, `left` at and below it, NaN for NaN: the derivative of two straight pieces."""
     return right if x > edge else (left if x <= edge else x)
 
@@ -34,17 +34,17 @@ def identity(x: Any) -> Any:
 
 @identity.derivative
 def _(x: Any) -> Any:
-    return 1.0 if x == x else x  # noqa: PLR0124  # NaN is not equal to itself
+    return 1.0 if x == x else x  # NaN is not equal to itself
 
 
 @identity.second_derivative
 def _(x: Any) -> Any:
-    return 0.0 if x == x else x  # noqa: PLR0124
+    return 0.0 if x == x else x
 
 
 @identity.derivative_from_output
 def _(y: Any) -> Any:
-    return 1.0 if y == y else y  # noqa: PLR0124
+    return 1.0 if y == y else y
 
 
 @activation(
@@ -68,12 +68,12 @@ def relu(x: Any) -> Any:
 
 @relu.derivative
 def _(x: Any) -> Any:
-    return side(x, 0.0, 0.0, 1.0)
+    return either_side(x, 0.0, 0.0, 1.0)
 
 
 @relu.derivative_from_output
 def _(y: Any) -> Any:
-    return side(y, 0.0, 0.0, 1.0)
+    return either_side(y, 0.0, 0.0, 1.0)
 
 
 @activation(
@@ -154,12 +154,12 @@ def leaky_relu(x: Any, alpha: Any) -> Any:
 
 @leaky_relu.derivative
 def _(x: Any, alpha: Any) -> Any:
-    return side(x, 0.0, alpha, 1.0)
+    return either_side(x, 0.0, alpha, 1.0)
 
 
 @leaky_relu.derivative_from_output
 def _(y: Any, alpha: Any) -> Any:
-    return side(y, 0.0, alpha, 1.0)
+    return either_side(y, 0.0, alpha, 1.0)
 
 
 @activation(
@@ -185,7 +185,7 @@ def prelu(x: Any, alpha: Any) -> Any:
 
 @prelu.derivative
 def _(x: Any, alpha: Any) -> Any:
-    return side(x, 0.0, alpha, 1.0)
+    return either_side(x, 0.0, alpha, 1.0)
 
 
 @prelu.gradient("alpha")
@@ -195,7 +195,7 @@ def _(x: Any, alpha: Any) -> Any:
 
 @prelu.derivative_from_output
 def _(y: Any, alpha: Any) -> Any:
-    return side(y, 0.0, alpha, 1.0)
+    return either_side(y, 0.0, alpha, 1.0)
 
 
 @activation(
@@ -220,12 +220,12 @@ def rrelu(x: Any, lower: Any, upper: Any) -> Any:
 
 @rrelu.derivative
 def _(x: Any, lower: Any, upper: Any) -> Any:
-    return side(x, 0.0, 0.5 * (lower + upper), 1.0)
+    return either_side(x, 0.0, 0.5 * (lower + upper), 1.0)
 
 
 @rrelu.derivative_from_output
 def _(y: Any, lower: Any, upper: Any) -> Any:
-    return side(y, 0.0, 0.5 * (lower + upper), 1.0)
+    return either_side(y, 0.0, 0.5 * (lower + upper), 1.0)
 
 
 @activation(
@@ -248,12 +248,12 @@ def threshold(x: Any, threshold: Any, value: Any) -> Any:
 
 @threshold.derivative
 def _(x: Any, threshold: Any, value: Any) -> Any:
-    return side(x, threshold, 0.0, 1.0)
+    return either_side(x, threshold, 0.0, 1.0)
 
 
 @threshold.derivative_from_output
 def _(y: Any, threshold: Any, value: Any) -> Any:
-    return side(y, threshold, 0.0, 1.0)
+    return either_side(y, threshold, 0.0, 1.0)
 
 
 @activation(
@@ -278,12 +278,12 @@ def thresholded_relu(x: Any, threshold: Any) -> Any:
 
 @thresholded_relu.derivative
 def _(x: Any, threshold: Any) -> Any:
-    return side(x, threshold, 0.0, 1.0)
+    return either_side(x, threshold, 0.0, 1.0)
 
 
 @thresholded_relu.derivative_from_output
 def _(y: Any, threshold: Any) -> Any:
-    return side(y, threshold, 0.0, 1.0)
+    return either_side(y, threshold, 0.0, 1.0)
 
 
 @activation(
@@ -306,7 +306,7 @@ def step(x: Any, threshold: Any) -> Any:
 
 @step.derivative
 def _(x: Any, threshold: Any) -> Any:
-    return 0.0 if x == x else x  # noqa: PLR0124  # NaN is not equal to itself
+    return 0.0 if x == x else x  # NaN is not equal to itself
 
 
 # ---------------------------------------------------------------- exponential linear units

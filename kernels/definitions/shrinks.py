@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from .language import activation, copysign, max
-from .rectifiers import side
+from .rectifiers import either_side
 
 
 @activation(
@@ -31,12 +31,12 @@ def soft_shrink(x: Any, lambd: Any) -> Any:
 
 @soft_shrink.derivative
 def _(x: Any, lambd: Any) -> Any:
-    return side(abs(x), lambd, 0.0, 1.0)
+    return either_side(abs(x), lambd, 0.0, 1.0)
 
 
 @soft_shrink.derivative_from_output
 def _(y: Any, lambd: Any) -> Any:
-    return side(abs(y), 0.0, 0.0, 1.0)
+    return either_side(abs(y), 0.0, 0.0, 1.0)
 
 
 @activation(
@@ -59,12 +59,12 @@ def hard_shrink(x: Any, lambd: Any) -> Any:
 
 @hard_shrink.derivative
 def _(x: Any, lambd: Any) -> Any:
-    return side(abs(x), lambd, 0.0, 1.0)
+    return either_side(abs(x), lambd, 0.0, 1.0)
 
 
 @hard_shrink.derivative_from_output
 def _(y: Any, lambd: Any) -> Any:
-    return side(abs(y), lambd, 0.0, 1.0)
+    return either_side(abs(y), lambd, 0.0, 1.0)
 
 
 @activation(
@@ -88,9 +88,9 @@ def shrink(x: Any, lambd: Any, bias: Any) -> Any:
 
 @shrink.derivative
 def _(x: Any, lambd: Any, bias: Any) -> Any:
-    return side(abs(x), lambd, 0.0, 1.0)
+    return either_side(abs(x), lambd, 0.0, 1.0)
 
 
 @shrink.derivative_from_output
 def _(y: Any, lambd: Any, bias: Any) -> Any:
-    return side(abs(y), 0.0, 0.0, 1.0)
+    return either_side(abs(y), 0.0, 0.0, 1.0)
