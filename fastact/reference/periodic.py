@@ -25,7 +25,9 @@ def _sinc(order: int, far: Callable[[Long], Long]) -> Callable[..., Any]:
     """A derivative of the cardinal sine: `far` from 0, next to it the series of (-1)^k x^(2 k) / (2 k + 1)!, term by term."""
 
     def formula(x: Long) -> Long:
-        near = sum((-1) ** k * _falling(2 * k, order) * x ** (2 * k - order) / factorial(2 * k + 1) for k in range((order + 1) // 2, 13))
+        z = x * x
+        near = sum((-1) ** k * _falling(2 * k, order) * z ** (k - (order + 1) // 2) / factorial(2 * k + 1) for k in range((order + 1) // 2, 13))
+        near = x ** (order % 2) * near
         return np.where(np.abs(x) > GONE, 0.0, np.where(np.abs(x) < 1, near, far(x)))
 
     return _long(formula)
@@ -42,7 +44,7 @@ def _snake(x: Long, alpha: Long) -> Long:
 
 def _snake_gradient(x: Long, alpha: Long) -> Long:
     u = alpha * x
-    return np.where(alpha == 0, x * x, np.sin(u) / alpha * ((2 * u * np.cos(u) - np.sin(u)) / alpha))
+    return np.where(u == 0, x * x, np.sin(u) / alpha * ((2 * u * np.cos(u) - np.sin(u)) / alpha))
 
 
 _SNAKE = oracle(

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from .language import activation, bits, fma, from_bits, pick, poly, primitive
-from .primitives import MAGIC_32, MAGIC_64, divide, exact_add, exact_divide, exact_multiply, exact_sum, multiply
+from .primitives import MAGIC_32, MAGIC_64, exact_add, exact_divide, exact_multiply, exact_sum
 
 # pi/2, cut, not rounded: with positive parts a zero keeps its sign. x - n * PI_A is exact: a multiple of the last place of PI_A below
 # 2, or of that of x. What is left of pi/2 after the third is 2^-71 (float64: 2^-160).
@@ -35,37 +35,37 @@ SIN_64 = (
     0.00019841269840896236,
     -2.7557319050204653e-06,
     2.5052068458008274e-08,
-    -1.60544728911997e-10,
-    7.41851985962909753e-13,
+    -1.6054472891199709e-10,
+    7.418519859629098e-13,
 )
 # 1 - cos(r) = r^2 / 2 - r^4 * VERSIN(r^2): 2^-24.5, 2^-56.9
 VERSIN_32 = (0.041666653, -0.0013886697, 2.430978e-05)
 VERSIN_64 = (
     0.041666666666666664,
-    -0.0013888888888885287,
-    2.48015872950197e-05,
-    -2.7557315743648354e-07,
+    -0.0013888888888885288,
+    2.480158729560197e-05,
+    -2.7557315743648353e-07,
     2.0875854638713503e-09,
     -1.1363495528355638e-11,
 )
 # What follows the terms that `exact_arcs` writes out: from r^11 / 11! and r^10 / 10!; absolute errors 2^-51, 2^-84 and 2^-46, 2^-80
 SIN_TAIL_32 = (2.5052108e-08, -1.6058718e-10, 7.5900316e-13)
 SIN_TAIL_64 = (
-    2.5052108385441702e-08,
+    2.505210838544172e-08,
     -1.6059043836825418e-10,
-    7.647163734607045e-13,
+    7.647163734607043e-13,
     -2.8114580824520646e-15,
     8.221693406677699e-18,
-    -2.0029503312695530e-20,
+    -2.002950331269553e-20,
 )
-COS_TAIL_32 = (2.755732e-07, -2.0876703e-09, 1.1406653e-11)
+COS_TAIL_32 = (2.755732e-07, -2.0876703e-09, 1.14066525e-11)
 COS_TAIL_64 = (
-    2.7557319223985883e-07,
-    -2.0876756987861976e-09,
+    2.755731922398589e-07,
+    -2.0876756987861764e-09,
     1.1470745592981034e-11,
-    -4.77947586718370318e-14,
-    1.56171886406461796e-16,
-    -4.00143915594349e-19,
+    -4.779475867183703e-14,
+    1.561718864064618e-16,
+    -4.0014391559434923e-19,
 )
 # 1/3!, 1/5!, ... in two parts; the low parts of powers of two are 0
 INVERSE_3_32, INVERSE_3_LOW_32 = 0.1666666716337204, -4.967053879312289e-09
@@ -83,15 +83,15 @@ INVERSE_4_64, INVERSE_4_LOW_64 = 0.041666666666666664, 2.3129646346357427e-18
 INVERSE_6_64, INVERSE_6_LOW_64 = 0.001388888888888889, -5.300543954373577e-20
 INVERSE_8_64, INVERSE_8_LOW_64 = 2.48015873015873e-05, 2.1511947866775882e-23
 # sinc'(x) = x * SINC_FIRST(x^2), abs(x) <= 1: the rounding of -1/3
-SINC_FIRST_32 = (-0.33333334, 0.033333335, -0.0011903514, 2.1654305e-05)
+SINC_FIRST_32 = (-0.33333334, 0.033333365, -0.0011903514, 2.1654305e-05)
 SINC_FIRST_64 = (
     -0.3333333333333333,
     0.03333333333333243,
     -0.0011904761904646779,
-    2.2045855317704829e-05,
+    2.204585531770483e-05,
     -2.5052092031723994e-07,
-    1.9268567098936999e-09,
-    -1.05453290442248674e-11,
+    1.9268567098937e-09,
+    -1.0545329044224867e-11,
 )
 # sinc''(x) = SINC_SECOND(x^2), abs(x) <= 1: the same
 SINC_SECOND_64 = (
@@ -99,24 +99,22 @@ SINC_SECOND_64 = (
     0.09999999999999933,
     -0.0059523809523737625,
     0.00015432098762015048,
-    -2.2546896701778538e-06,
+    -2.254689670177854e-06,
     2.1197823493603347e-08,
-    -1.39095934053598468e-10,
-    6.47290647477547289e-13,
+    -1.3909593405359847e-10,
+    6.472906474775473e-13,
 )
-# sin(u) / u * (2 cos(u) - sin(u) / u) = SNAKE_RATE(u^2), abs(u) <= 1: 2^-29.0, 2^-61.9
-SNAKE_RATE_32 = (1.0, -0.99999994, 0.22222157, -0.022219686, 0.0012653363, -4.3270062e-05)
+# sin(u) / u * (2 cos(u) - sin(u) / u) = SNAKE_RATE(u^2), abs(u) <= 1/2: 2^-32.1, 2^-61.0
+SNAKE_RATE_32 = (1.0, -1.0, 0.22222199, -0.022217836, 0.001244442)
 SNAKE_RATE_64 = (
     1.0,
-    -1.0,
-    0.22222222222222199,
-    -0.022222222222217654,
-    0.0012698412697002863,
-    -4.70311580013171799e-05,
-    1.2215881907391517e-06,
-    -2.3491611164201322e-08,
-    3.4762337072693547e-10,
-    -3.90174699268393190e-12,
+    -0.9999999999999999,
+    0.22222222222221308,
+    -0.022222222221947904,
+    0.0012698412657792455,
+    -4.703112516585461e-05,
+    1.2214389176278584e-06,
+    -2.3135883774980465e-08,
 )
 
 # ---------------------------------------------------------------- reduction
@@ -129,7 +127,7 @@ def quarters(x: Any) -> Any:
 
 
 @primitive
-def exact_turn_back(n: Any, a: Any, a_low: Any) -> Any:
+def turn_back(n: Any, a: Any, a_low: Any) -> Any:
     """The pair a + a_low - n * (PI_B + PI_C)."""
     p = n * pick(n, PI_B_32, PI_B_64)
     s, s_low = exact_sum(a, -p)
@@ -139,32 +137,11 @@ def exact_turn_back(n: Any, a: Any, a_low: Any) -> Any:
 
 
 @primitive
-def turn_back(n: Any, a: Any, a_low: Any) -> Any:
-    """The pair a + a_low - n * (PI_B + PI_C)."""
-    return fma(n, -PI_B_32, a) - fma(n, PI_C_32, -a_low), 0.0
-
-
-@turn_back.float64
-def _(n: Any, a: Any, a_low: Any) -> Any:
-    return exact_turn_back(n, a, a_low)
-
-
-@primitive
 def reduce(x: Any) -> Any:
     """(r, r_low, w): x = n pi/2 + r + r_low, for abs(x) <= LIMIT, with n in the lowest bits of w."""
     w = quarters(x)
     n = w - pick(x, MAGIC_32, MAGIC_64)
     r, r_low = turn_back(n, fma(n, pick(x, -PI_A_32, -PI_A_64), x), 0.0)
-    return r, r_low, w
-
-
-@primitive
-def exact_reduce(x: Any, rest: Any) -> Any:
-    """`reduce` for x - rest, with r_low in both types."""
-    w = quarters(x)
-    n = w - pick(x, MAGIC_32, MAGIC_64)
-    a, a_low = exact_sum(fma(n, pick(x, -PI_A_32, -PI_A_64), x), -rest)
-    r, r_low = exact_turn_back(n, a, a_low)
     return r, r_low, w
 
 
@@ -195,17 +172,11 @@ def quadrant(a: Any, b: Any, w: Any) -> Any:
 
 @primitive
 def arcs(r: Any, r_low: Any) -> Any:
-    """(a, v, v_rest): sin = r - a, 1 - cos = v - v_rest."""
-    z = r * r
-    return fma(r * z, poly(z, SIN_32, SIN_32), 0.0), 0.5 * z, z * z * poly(z, VERSIN_32, VERSIN_32)  # + 0: never -0, see `sine`
-
-
-@arcs.float64
-def _(r: Any, r_low: Any) -> Any:
+    """(a, v, v_rest): sin = r - a, 1 - cos = v - v_rest of r + r_low."""
     z = r * r
     v = 0.5 * z
     v_low = fma(r, r_low, 0.5 * fma(r, r, -z))
-    return fma(r * z, poly(z, SIN_64, SIN_64), fma(v, r_low, -r_low)), v, fma(z * z, poly(z, VERSIN_64, VERSIN_64), -v_low)
+    return fma(r * z, poly(z, SIN_32, SIN_64), fma(v, r_low, -r_low)), v, fma(z * z, poly(z, VERSIN_32, VERSIN_64), -v_low)
 
 
 @primitive
@@ -282,7 +253,7 @@ def exact_arcs(r: Any, r_low: Any) -> Any:
 @primitive
 def exact_sin_cos(x: Any, rest: Any) -> Any:
     """The pairs sin, cos of x - rest, abs(x) <= LIMIT, in both types; the low part of a small sine is good for little."""
-    r, r_low, w = exact_reduce(x, rest)
+    r, r_low, w = reduce_product(x, rest)
     s, s_low, v, v_low = exact_arcs(r, r_low)
     c, c_low = term(v, v_low, 1.0, 0.0, 1.0, 0.0)
     later = w + 1.0
@@ -428,7 +399,7 @@ def snake(x: Any, alpha: Any) -> Any:
     q, q_low = exact_multiply(s, h_low - (s - h), s, h_low - (s - h))
     y = 1.0 / alpha
     bend = q * y
-    bent = x + fma(fma(-bend, alpha, q) + q_low, y, bend)
+    bent = (x + bend) + (fma(-bend, alpha, q) + q_low) * y
     return x if abs(z) < pick(x, 1e-9, 1e-17) else bent
 
 
@@ -461,9 +432,9 @@ def _(x: Any, alpha: Any) -> Any:
     s, s_low, c, c_low = exact_sin_cos(y, rest)
     p, p_low = exact_multiply(2.0 * y, -2.0 * rest, c, c_low)
     a, a_low = exact_add(p, p_low, -s, -s_low)
-    m, m_low = multiply(a + a_low, a_low - ((a + a_low) - a), s, s_low)
-    d, d_low = multiply(alpha, 0.0, alpha, 0.0)
-    return small if abs(u) < 1.0 else divide(m, m_low, d, d_low)
+    m, m_low = exact_multiply(a, a_low, s, s_low)
+    d, d_low = exact_multiply(alpha, 0.0, alpha, 0.0)
+    return small if abs(u) < 0.5 else exact_divide(m, m_low, d, d_low)
 
 
 @activation(
