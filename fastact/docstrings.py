@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .kernels.definitions import Definition
 
 _BOUNDS = """float32: within 3 ULP, with accuracy "precise" 0.51. float64: within 2 ULP. float16 and bfloat16: within 0.51 ULP, with
@@ -58,6 +60,15 @@ def elementwise(definition: Definition) -> str:
         notes,
         f">>> y = fastact.{definition.name}({arguments})\n>>> y.shape, y.dtype\n((3,), dtype('float64'))",
     )
+
+
+def with_defaults(definition: Definition, changed: Mapping[str, float]) -> str:
+    """The docstring of an activation with other defaults than those of its definition."""
+    defaults = ", ".join(f"``{name} = {value!r}``" for name, value in changed.items())
+    return f"""{definition.doc.strip()}
+
+By default {defaults}. Otherwise takes, returns and raises what ``fastact.{definition.name}`` does.
+"""
 
 
 def derivative(definition: Definition) -> str:

@@ -1,0 +1,111 @@
+"""The catalogue: complete, and true of the functions it describes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from common import ELEMENTWISE, params
+
+import fastact
+from fastact import catalogue as function
+from fastact.kernels.definitions import DEFINITIONS
+from fastact.names import SPELLINGS
+
+module = __import__("sys").modules["fastact.catalogue"]
+FACTS = {facts.name: facts for facts in function()}
+#: Dense where things happen, wide enough for limits that come slowly; kinks are not among them.
+STEPS = np.concatenate([np.linspace(1e-5, 40, 40_001), np.geomspace(40.1, 1e5, 200)])
+POINTS = np.concatenate([-STEPS[::-1], STEPS])
+
+
+def finite(name: str, direction: str = "") -> np.ndarray[Any, Any]:
+    f = getattr(fastact, name)
+    with np.errstate(all="ignore"):
+        y = (getattr(f, direction) if direction else f)(POINTS, *params(name))
+    return y[np.isfinite(y)]
+
+
+def test_it_has_every_function() -> None:
+    assert [facts.name for facts in function()] == list(DEFINITIONS)
+    assert set(function().to_dict()) == set(DEFINITIONS)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_are_given(name: str) -> None:
+    facts = FACTS[name]
+    for text in (facts.formula, facts.derivative_formula, facts.value_range, facts.source, facts.cost):
+        assert text
+    assert facts.limits or facts.family == "rowwise"
+    assert facts.peers == {peer: tuple(table[name].split()) for peer, table in SPELLINGS.items() if name in table}
+    assert (facts.continuity == "C0") == bool(facts.kinks) or facts.continuity == "discontinuous"
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_monotonicity(name: str) -> None:
+    y = finite(name)
+    step, noise = np.diff(y), 8 * np.spacing(np.maximum(np.abs(y[1:]), np.abs(y[:-1])))
+    up, down = bool((step > noise).any()), bool((step < -noise).any())
+    assert FACTS[name].monotonicity == {(True, True): "none", (True, False): "increasing", (False, True): "decreasing"}.get(
+        (up, down), "constant"
+    )
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_lipschitz(name: str) -> None:
+    """The largest slope; of a function that jumps it is left open whether that counts as infinite."""
+    largest, stated = float(np.abs(finite(name, "derivative")).max()), FACTS[name].lipschitz
+    if math.isfinite(stated):
+        assert 0.995 * stated <= largest <= 1.0005 * stated
+    elif FACTS[name].continuity != "discontinuous":
+        assert largest > 100
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_value_range(name: str) -> None:
+    text, y = FACTS[name].value_range, finite(name)
+    known = {"inf": math.inf, "pi": math.pi, **dict(zip(FACTS[name].parameters, params(name), strict=True))}
+    low, high = (float(eval(bound, {"__builtins__": {}}, known)) for bound in text.strip("[](){}").split(","))
+    for bound, found in (low, float(y.min())), (-high, -float(y.max())):
+        assert found >= bound - 1e-4 * max(1.0, abs(bound)), text
+        assert not math.isfinite(bound) or found <= bound + 1e-3 * max(1.0, abs(bound)), text
+        assert math.isfinite(bound) or found < -10, text
+
+
+def test_it_prints_as_a_table() -> None:
+    lines = repr(function()).splitlines()
+    assert lines[0].split() == ["name", "formula", "range", "error"]
+    assert len(lines) == 1 + len(DEFINITIONS)
+    for line, facts in zip(lines[1:], function(), strict=True):
+        assert line.startswith(facts.name)
+        assert line.index(facts.value_range, lines[0].index("range") - 1) == lines[0].index("range")
+
+
+def test_markdown() -> None:
+    lines = function().to_markdown().splitlines()
+    assert len(lines) == 2 + len(DEFINITIONS)
+    assert {line.replace("\\|", "").count("|") for line in lines} == {lines[0].count("|")}
+
+
+def test_it_can_be_filtered() -> None:
+    found = [facts.name for facts in function() if "jax" in facts.peers and not facts.parameters]
+    assert "sigmoid" in found
+    assert "leaky_relu" not in found
+
+
+def test_measured_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = {
+        "functions": {"gelu": {"float32": {"value": {"fastact": 2.375, "torch": 1e7, "jax": None}, "derivative": {"fastact": None}}}}
+    }
+    (tmp_path / "accuracy.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(module, "ACCURACY", tmp_path / "accuracy.json")
+    found = {facts.name: facts.error for facts in function()}
+    assert found["gelu"] == {"float32": {"value": 2.375}}
+    assert found["relu"] == {}
+    assert "2.38 ULP" in repr(function())
+    monkeypatch.setattr(module, "ACCURACY", tmp_path / "none.json")
+    assert all(not facts.error for facts in function())
