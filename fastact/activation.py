@@ -184,7 +184,7 @@ class Activation(_Direction):
         key = self.definition.roles["value"], frozenset(changed.items())
         found = _with_defaults.get(key)
         if found is None:
-            made = Activation(dataclasses.replace(self.definition, params={**defaults, **changed}))
+            made = type(self)(dataclasses.replace(self.definition, params={**defaults, **changed}))
             made.__doc__ = docstrings.with_defaults(self.definition, changed)
             for part in (made, *vars(made).values()):
                 if isinstance(part, _Direction):
