@@ -172,12 +172,13 @@ class Activation(_Direction):
         array([-0.2,  1. ])
         """
         defaults, label = self.definition.params, f"{self.__name__}.with_defaults"
-        for name, value in params.items():
+        given: Mapping[str, Any] = params
+        for name, value in given.items():
             if name not in defaults:
                 raise TypeError(f"{label}() got an unexpected keyword argument {name!r}; it takes {', '.join(defaults) or 'none'}")
-            if not isinstance(value, Real) or isinstance(value, bool):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{label}: {name} must be a real number, not {value!r}")
-        changed = {**self.changed, **{name: float(value) for name, value in params.items() if value != defaults[name]}}
+        changed = {**self.changed, **{name: float(value) for name, value in given.items() if value != defaults[name]}}
         if changed == self.changed:
             return self
         # The value's scalar function tells activations apart; their names need not.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import names
 from .kernels.definitions import DEFINITIONS, Definition
@@ -15,8 +13,7 @@ from .kernels.definitions import DEFINITIONS, Definition
 ACCURACY = Path(__file__).with_name("accuracy.json")
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of an activation. Facts of the function as a whole hold for its default parameters."""
 
     name: str
@@ -50,7 +47,7 @@ class Catalogue(list[Facts]):
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The facts by name, as plain dictionaries."""
-        return {facts.name: asdict(facts) for facts in self}
+        return {facts.name: facts._asdict() for facts in self}
 
     def to_markdown(self) -> str:
         """A table in Markdown, with more columns than there is room for on a screen."""
@@ -76,6 +73,8 @@ def catalogue() -> Catalogue:
     >>> [f.name for f in fastact.catalogue() if "onnx" in f.peers and f.continuity == "C0"][:2]
     ['relu', 'leaky_relu']
     """
+    import json
+
     measured: dict[str, Any] = json.loads(ACCURACY.read_text())["functions"] if ACCURACY.exists() else {}
     return Catalogue(_facts(definition, measured.get(name, {})) for name, definition in DEFINITIONS.items())
 

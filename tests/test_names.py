@@ -126,7 +126,7 @@ def timm_call(spelling: str, x: Array, args: tuple[float, ...]) -> Array | None:
     layers = pytest.importorskip("timm.layers", exc_type=ImportError)
     if spelling.endswith("_jit"):  # gone since
         return None
-    function = getattr(layers, spelling) if spelling.endswith("_me") else layers.get_act_layer(spelling)()
+    function = getattr(layers.activations_me, spelling) if spelling.endswith("_me") else layers.get_act_layer(spelling)()
     return np.asarray(function(torch.tensor(x)).detach())
 
 
