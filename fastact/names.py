@@ -251,17 +251,19 @@ DEFAULTS: dict[str, dict[str, dict[str, float]]] = {
     "transformers": {"prelu": {"alpha": 0.25}},
 }
 
-#: Names that mean something else there (peer; None: anywhere) than a reader of ours would think: an error says what.
+#: (peer, or None where no dialect is given; name without separators and capitals) -> why it is an error: it would mean something else
+#: than it seems to. Our own names are never refused without a dialect.
 CLASHES: dict[tuple[str | None, str], str] = {
     (None, "srelu"): "TransformerEngine's is relu_squared, elsewhere it is an S-shaped function with four learnable parameters",
     ("torch", "linear"): "torch's is a layer of weights; the activation is identity",
     ("mlx", "linear"): "mlx's is a layer of weights; the activation is identity",
     ("thinc", "linear"): "thinc's is a layer of weights; the activation is identity",
+    ("mlx", "gelufast"): "mlx's fast approximation, gelu_fast_approx, is quick_gelu; elsewhere gelu_fast is gelu_tanh",
     ("torch", "sinc"): "torch's is sin(pi x) / (pi x), fastact.sinc is sin(x) / x",
     ("jax", "sinc"): "jax's is sin(pi x) / (pi x), fastact.sinc is sin(x) / x",
 }
 
-#: What may stand before a name and a dot -> the peer that it tells, if it tells one.
+#: What may stand before a name and a dot -> the peer that it stands for, if it does for one.
 PREFIXES: dict[str, str | None] = {
     **{peer: peer for peer in SPELLINGS},
     "fastact": None, "nn": None, "functional": None, "activations": None, "layers": None, "ops": None, "api": None,
@@ -305,7 +307,8 @@ def get(name: str, dialect: str | None = None) -> Activation | RowwiseActivation
     The functions that dialects differ in: leaky_relu (keras), hard_sigmoid (onnx, thinc, keras2), thinc's hard_swish, selu's
     constants (onnx, mlx), gelu, which is ``gelu_tanh`` in jax and in keras.ops, and PReLU, whose layers start from 0.25, in keras
     from 0. A function that a framework lacks has fastact's defaults in its dialect too. What differs at a single point, such as slopes
-    at kinks, and torch's threshold in softplus, which changes less than it rounds, are no part of a dialect.
+    at kinks, and torch's threshold in softplus, which changes it by less than 2.1e-9, are no part of a dialect. torch's rrelu is meant
+    as in evaluation.
 
     Parameters have fastact's names: `alpha` is ``negative_slope`` of torch, jax, keras and mlx in leaky_relu and ``slope`` of ONNX in
     prelu; `slope` and `offset` are ``alpha`` and ``beta`` of ONNX in hard_sigmoid; `scale` is its ``gamma`` in selu, `beta` its

@@ -76,7 +76,7 @@ def test_lipschitz(name: str) -> None:
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_value_range(name: str) -> None:
     text, y = FACTS[name].value_range, finite(name)
-    known = {"inf": math.inf, "pi": math.pi, **parameters(name)}
+    known = {**vars(math), **parameters(name)}
     low, high = (float(eval(bound, {"__builtins__": {}}, known)) for bound in text.strip("[](){}").split(","))
     for bound, found in (low, float(y.min())), (-high, -float(y.max())):
         assert found >= bound - 1e-4 * max(1.0, abs(bound)), text

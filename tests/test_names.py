@@ -233,7 +233,8 @@ def test_names(name: str, dialect: str | None, expected: str) -> None:
     [
         ("gellu", None, r"^name: 'gellu' is no activation of fastact or any framework it knows; did you mean 'gelu'"),
         ("hard-swich", None, "did you mean '(hardswish|hard_swish)'"),
-        ("gelu_fast", "mlx", "'gelu_fast' is no activation of mlx or fastact; did you mean 'gelu_fast_approx'"),
+        ("gelu_approxx", "mlx", "'gelu_approxx' is no activation of mlx or fastact; did you mean 'gelu_approx'"),
+        ("gelu_fast", "mlx", "ambiguous: mlx's fast approximation, gelu_fast_approx, is quick_gelu"),
         ("xyzzy123", None, "any framework it knows$"),
         ("", None, "'' is no activation"),
         ("relu.gelu", None, "contains 'relu', but known before a dot are torch, jax"),
