@@ -7,6 +7,7 @@ itself and hands everything else to `_general`, here.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Mapping
 from numbers import Real
@@ -16,14 +17,22 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from . import arrays, dispatch, docstrings, registry
+from . import arrays, dispatch, docstrings, noise, registry
 from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions import DEFINITIONS, Definition
 from .thresholds import CROSSOVER
 
 #: What is passed in, in order, for each direction.
-INPUTS = {"value": ("x",), "derivative": ("x",), "backward": ("grad", "x"), "backward_from_output": ("grad", "y")}
+INPUTS = {
+    "value": ("x",),
+    "derivative": ("x",),
+    "backward": ("grad", "x"),
+    "value_and_derivative": ("x",),
+    "backward_from_output": ("grad", "y"),
+}
+#: The directions whose result has the derivative's value at a kink.
+DIFFERENTIATED = ("derivative", "backward", "value_and_derivative")
 COMMON: dict[str, Any] = {"out": None, "backend": None, "accuracy": None}
 #: With parameters, which may lie on an axis; of row-wise functions.
 PARAMETER_OPTIONS: dict[str, Any] = {**COMMON, "axis": None}
@@ -54,13 +63,24 @@ class _Direction(compiled.Entry):
         self.__module__ = "fastact"
         self.__signature__ = self._signature()
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is passed by name only, and its defaults."""
+        found = dict(PARAMETER_OPTIONS if self.definition.params else COMMON)
+        if self.direction == "derivative" and self.definition.smooth:
+            found = {"order": 1, **found}
+        if self.direction in DIFFERENTIATED and self.definition.kinks:
+            found["kink"] = None
+        if self.definition.randomized:
+            found |= {"training": False, "seed": None}
+        return found
+
     def _signature(self) -> inspect.Signature:
         P = inspect.Parameter
         empty = P.empty
         found = [P(name, P.POSITIONAL_OR_KEYWORD) for name in INPUTS[self.direction]]
         found += [P(n, P.POSITIONAL_OR_KEYWORD, default=empty if d is None else d) for n, d in self.definition.params.items()]
-        options = PARAMETER_OPTIONS if self.definition.params else COMMON
-        return inspect.Signature([*found, *(P(name, P.KEYWORD_ONLY, default=default) for name, default in options.items())])
+        return inspect.Signature([*found, *(P(name, P.KEYWORD_ONLY, default=default) for name, default in self.options.items())])
 
     def __repr__(self) -> str:
         name, dot, direction = self.__name__.partition(".")
@@ -78,39 +98,93 @@ class _Direction(compiled.Entry):
 
     def _general(self, *args: Any, **kwargs: Any) -> Any:
         """Any call: checked, dispatched, run."""
-        definition, label, names = self.definition, self.__name__, INPUTS[self.direction]
-        options = PARAMETER_OPTIONS if definition.params else COMMON
-        bound = common.bind(label, names, definition.params, options, args, kwargs)
-        learnable = definition.learnable if self.direction == "backward" else ()
-        outs = common.outputs(label, bound["out"], 1 + len(learnable))
+        definition, label, names, direction = self.definition, self.__name__, INPUTS[self.direction], self.direction
+        bound = common.bind(label, names, definition.params, self.options, args, kwargs)
+        if bound.pop("training", False):
+            return self._train(bound)
+        if direction == "derivative" and _order(label, bound.get("order", 1)) == 2:
+            direction = "second_derivative"
+        kink = _kink(label, bound.get("kink"))
+        learnable = definition.learnable if direction == "backward" else ()
+        stored = 2 if direction == "value_and_derivative" else 1
+        outs = common.outputs(label, bound["out"], stored + len(learnable))
         module = arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
-        given = bound["x"]
+        given = bound[names[-1]]
         plain = module.asarray(given)
-        x = common.floating(plain, definition, "x", label)
+        x = common.floating(plain, definition, names[-1], label)
         _see_bfloat16(x.dtype)
         inputs = [x]
-        if self.direction == "backward":
-            inputs = [_gradient(module, bound["grad"], plain, x, definition, label, "x"), x]
+        if len(names) == 2:
+            inputs = [_gradient(module, bound["grad"], plain, x, definition, label, names[-1]), x]
         axis = None if bound.get("axis") is None else common.position(label, bound["axis"], x.ndim)
         params = [common.parameter(label, n, bound[n], x, axis, module.asarray) for n in definition.params]
+        by_name = dict(zip(definition.params, params, strict=True))
+        if (
+            direction == "backward_from_output"
+            and definition.output_requires
+            and not np.all(_evaluate(definition.output_requires, by_name))
+        ):
+            raise ValueError(f"{label}: the derivative follows from the output only if {definition.output_requires}")
         for i, out in enumerate(outs):
             if out is not None:
-                shape = x.shape if i == 0 else _shape(bound[learnable[i - 1]])
+                shape = x.shape if i < stored else _shape(bound[learnable[i - stored]])
                 common.check_out(label, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
-        wide = dispatch.named_accuracy(bound["accuracy"]) == "precise"
+        if len(outs) > 1:
+            module.check_apart(label, outs)
+        wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or direction == "second_derivative"
         targets = [None if out is None else module.asarray(out) for out in outs]
+        # The places must be found before the result is written over x.
+        repairs = [
+            (x == _evaluate(at, by_name), _evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink
+        ]
+        grad = inputs[0].copy() if repairs and direction == "backward" else None
 
         def run(backend: registry.Backend) -> Any:
-            return module.run_elementwise(backend, definition, self.direction, inputs, params, targets, wide)
+            return module.run_elementwise(backend, definition, direction, inputs, params, targets, wide)
 
         served, results = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"], run)
         count_call(served)
-        result = module.finish(results[0], given, self) if outs[0] is None else outs[0]
-        if not learnable:
-            return result
+        for place, slope in repairs:
+            module.replace(results[stored - 1], slope if grad is None else grad * slope, place)
+        finished = [module.finish(r, given, self) if out is None else out for r, out in zip(results[:stored], outs, strict=False)]
+        if stored + len(learnable) == 1:
+            return finished[0]
         # A gradient has its parameter's own shape, also where `axis` moved it; a number's is a number.
-        gradients = [r.reshape(_shape(bound[p])) for r, p in zip(results[1:], learnable, strict=True)]
-        return result, *(module.finish(g, None, self) if out is None else out for g, out in zip(gradients, outs[1:], strict=True))
+        gradients = [r.reshape(_shape(bound[p])) for r, p in zip(results[stored:], learnable, strict=True)]
+        return *finished, *(module.finish(g, None, self) if out is None else out for g, out in zip(gradients, outs[stored:], strict=True))
+
+
+    def _train(self, bound: dict[str, Any]) -> Any:
+        """The training form of a randomized function: another one whose parameter is drawn for each element between two bounds."""
+        definition, names = self.definition, INPUTS[self.direction]
+        low, high = (bound.pop(p) for p in definition.params)
+        seed = noise.checked_seed(self.__name__, bound.pop("seed"))
+        x = arrays.of(bound).asarray(bound[names[-1]])
+        for name, value in (("lower", low), ("upper", high)):
+            if not isinstance(value, (int, float, np.floating, np.integer)) or isinstance(value, bool):
+                raise TypeError(f"{self.__name__}: {name} must be a number where training=True, not {value!r}")
+        drawn = float(low) + (float(high) - float(low)) * noise.uniform(seed, x.shape, arrays.of(bound).library())
+        trained = ACTIVATIONS[definition.randomized]
+        call = trained if self.direction == "value" else getattr(trained, self.direction)
+        return call(*(bound.pop(n) for n in names), drawn, **{k: v for k, v in bound.items() if k != "axis"})
+
+
+def _order(label: str, order: Any) -> int:
+    if order not in (1, 2) or isinstance(order, bool):
+        raise ValueError(f"{label}: order must be 1 or 2, not {order!r}")
+    return int(order)
+
+
+def _kink(label: str, kink: Any) -> str | None:
+    if kink not in (None, "left", "right"):
+        raise ValueError(f"{label}: kink must be None, 'left' or 'right', not {kink!r}")
+    return kink  # type: ignore[no-any-return]
+
+
+def _evaluate(expression: str, params: dict[str, Any]) -> Any:
+    """An expression of a definition in its parameters, which are numbers or arrays."""
+    with np.errstate(all="ignore"):
+        return eval(expression, {"__builtins__": {}, "inf": np.inf}, params)
 
 
 def _gradient(module: Any, grad: Any, plain: Any, x: Any, definition: Definition, label: str, name: str) -> Any:
@@ -136,11 +210,43 @@ class Activation(_Direction):
         super().__init__(definition, "value")
         #: The names of the parameters whose gradients `backward` returns.
         self.learnable = definition.learnable
-        self.derivative = _Direction(definition, "derivative")
-        self.backward = _Direction(definition, "backward")
         self.__doc__ = docstrings.elementwise(definition)
-        self.derivative.__doc__ = docstrings.derivative(definition)
-        self.backward.__doc__ = docstrings.backward(definition)
+
+    def _in(self, direction: str) -> _Direction:
+        made = _Direction(self.definition, direction)
+        made.__doc__ = getattr(docstrings, direction)(self.definition)
+        made.changed = self.changed
+        return made
+
+    # Made when they are first asked for: there are hundreds.
+    @functools.cached_property
+    def derivative(self) -> _Direction:
+        """The derivative."""
+        return self._in("derivative")
+
+    @functools.cached_property
+    def backward(self) -> _Direction:
+        """The chain rule's product."""
+        return self._in("backward")
+
+    @functools.cached_property
+    def value_and_derivative(self) -> _Direction:
+        """Both in one pass."""
+        return self._in("value_and_derivative")
+
+    @functools.cached_property
+    def backward_from_output(self) -> Any:
+        """The chain rule's product from the output, where the derivative follows from it exactly."""
+        definition = self.definition
+        if "derivative_from_output" in definition.roles:
+            return self._in("backward_from_output")
+
+        def backward_from_output(*args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError(
+                f"{definition.name} has no backward_from_output: its derivative does not follow exactly from its output; use backward(grad, x)"
+            )
+
+        return backward_from_output
 
     def with_defaults(self, **params: float) -> Activation:
         """The same function, on the same kernels, with other defaults for its parameters.
@@ -187,9 +293,7 @@ class Activation(_Direction):
         if found is None:
             made = type(self)(dataclasses.replace(self.definition, params={**defaults, **changed}))
             made.__doc__ = docstrings.with_defaults(self.definition, changed)
-            for part in (made, *vars(made).values()):
-                if isinstance(part, _Direction):
-                    part.changed = changed
+            made.changed = changed
             found = _with_defaults.setdefault(key, made)
         return found
 

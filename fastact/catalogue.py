@@ -82,8 +82,10 @@ def catalogue() -> Catalogue:
     return Catalogue(_facts(definition, measured.get(name, {})) for name, definition in DEFINITIONS.items())
 
 
-def _facts(d: Definition, measured: dict[str, dict[str, dict[str, float | None]]]) -> Facts:
-    ours = {dtype: {to: ulp for to, found in of.items() if (ulp := found.get("fastact")) is not None} for dtype, of in measured.items()}
+def _facts(d: Definition, measured: dict[str, dict[str, dict[str, Any]]]) -> Facts:
+    ours = {
+        dtype: {to: float(row["fastact"]) for to, row in of.items() if row.get("fastact") is not None} for dtype, of in measured.items()
+    }
     return Facts(
         d.name, d.family, d.formula, d.derivative_formula, dict(d.params), d.value_range, d.monotonicity, d.continuity, dict(d.kinks),
         d.lipschitz, dict(d.limits), d.learnable, "derivative_from_output" in d.roles or d.family == "rowwise", d.smooth,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 from .kernels.definitions import Definition
-
-_BOUNDS = """float32: within 3 ULP, with accuracy "precise" 0.51. float64: within 2 ULP. float16 and bfloat16: within 0.51 ULP, with
-"precise" rounded once from float64."""
+from .kernels.definitions.language import DERIVATIVE_BOUND
 
 _OPTIONS = """out : array, optional
     Where the result goes: of x's shape and dtype; may be x itself.
@@ -15,6 +14,11 @@ backend : {"cython", "numba", "cupy", "numpy"}, optional
     Runs or raises. By default chosen by the kind and size of x.
 accuracy : {"fast", "precise"}, optional
     By default "fast"."""
+
+_TRAINING = """training : bool, default False
+    Draw the parameter of ``fastact.{name}`` for each element between the two bounds; otherwise it is their middle.
+seed : int, optional
+    For ``training=True``: the same seed draws the same numbers, in ``backward`` too, on every backend."""
 
 _ARRAY = """x : array_like
     Any shape, of float16, bfloat16, float32, float64, or integers, which {integers}."""
@@ -27,6 +31,17 @@ ValueError
 
 def _number(value: float | None) -> str:
     return "required" if value is None else f"{value:.7g}"
+
+
+def _bounds(definition: Definition) -> str:
+    """What is promised."""
+    text = (
+        f"float32: within {definition.bound:g} ULP (derivatives: {DERIVATIVE_BOUND:g}), with accuracy \"precise\" 0.51. float64: within 2 ULP. "
+        "float16 and bfloat16:\nwithin 0.51 ULP, with \"precise\" rounded once from float64."
+    )
+    if definition.reach:
+        text += " This holds for abs(x) up to " + ", ".join(f"{limit:g} ({kind})" for kind, limit in definition.reach.items()) + "."
+    return text
 
 
 def _integers(definition: Definition) -> str:
@@ -42,7 +57,7 @@ def elementwise(definition: Definition) -> str:
     )
     axis = "axis : int, optional\n    The axis of x on which one-dimensional parameters lie."
     limits = "; ".join(f"f({_number(at)}) = {_number(value)}" for at, value in {**definition.limits, float("nan"): float("nan")}.items())
-    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_BOUNDS}"]
+    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_bounds(definition)}"]
     notes += [
         f"The {role} has a root at {', '.join(map(str, at))}; next to it the error is at most 2**-24, in float64 2**-53."
         for role, at in definition.roots.items()
@@ -52,11 +67,17 @@ def elementwise(definition: Definition) -> str:
     if definition.aliases:
         notes.append(f"Also known as {', '.join(definition.aliases)}.")
     notes.append(f"Source: {definition.source}.")
-    arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *("0.25" for default in definition.params.values() if default is None)])
+    given = [repr(p) for p in definition.examples[0]] if None in definition.params.values() else []
+    arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *given])
     return _document(
         definition,
         f"``{definition.name}({', '.join(['x', *definition.params])}) = {definition.formula}``",
-        [_ARRAY.format(integers=_integers(definition)), *([params, axis] if params else []), _OPTIONS],
+        [
+            _ARRAY.format(integers=_integers(definition)),
+            *([params, axis] if params else []),
+            *([_TRAINING.format(name=definition.randomized)] if definition.randomized else []),
+            _OPTIONS,
+        ],
         notes,
         f">>> y = fastact.{definition.name}({arguments})\n>>> y.shape, y.dtype\n((3,), dtype('float64'))",
     )
@@ -73,9 +94,79 @@ By default {defaults}. Otherwise takes, returns and raises what ``fastact.{defin
 
 def derivative(definition: Definition) -> str:
     """The docstring of an activation's derivative."""
+    more = ""
+    if definition.smooth:
+        more += "\norder : {1, 2}, default 1\n    The second derivative is computed in float64 and rounded once to x's dtype."
     return f"""Derivative with respect to x: ``{definition.derivative_formula}``.
 
-Takes, returns and raises what ``fastact.{definition.name}`` does.
+Parameters
+----------
+x : array_like
+    As in ``fastact.{definition.name}``, and so is all else.{more}{_kink(definition)}
+
+Returns
+-------
+array
+    Of x's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def _kink(definition: Definition) -> str:
+    """The description of the option `kink`, where there is one."""
+    if not definition.kinks:
+        return ""
+    at = "; ".join(f"at {x}: {left} and {right}" for x, (left, right) in definition.kinks.items())
+    return f"""
+kink : {{None, "left", "right"}}, optional
+    The derivative where it jumps: its limit from the left or from the right ({at}). By default what PyTorch gives."""
+
+
+def value_and_derivative(definition: Definition) -> str:
+    """The docstring of an activation's value_and_derivative."""
+    return f"""The value and the derivative in one pass over memory.
+
+Parameters
+----------
+x : array_like
+    As in ``fastact.{definition.name}``, and so is all else.
+out : tuple of two arrays, optional
+    Where the results go; None where to allocate.{_kink(definition)}
+
+Returns
+-------
+y, d : array
+    Of x's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def backward_from_output(definition: Definition) -> str:
+    """The docstring of an activation's backward_from_output."""
+    limit = f", which must fulfil ``{definition.output_requires}``" if definition.output_requires else ""
+    return f"""The chain rule from the output: ``grad * {definition.name}'(x)``, where ``y = {definition.name}(x)``.
+
+Parameters
+----------
+grad, y : array_like
+    Of the same shape and dtype.
+...
+    Parameters as in ``fastact.{definition.name}``{limit}; all else too.
+
+Returns
+-------
+array
+    Of y's kind, shape and dtype.
+
+Raises
+------
+{_RAISES}
 """
 
 
@@ -89,7 +180,7 @@ def backward(definition: Definition) -> str:
 Parameters
 ----------
 grad, x : array_like
-    Of the same shape and dtype; `grad` is the gradient with respect to the result.
+    Of the same shape and dtype; `grad` is the gradient with respect to the result.{_kink(definition)}
 ...
     All else as in ``fastact.{definition.name}``.
 
@@ -129,7 +220,7 @@ all_masked : {"zero", "nan"}, default "zero"
 
 def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str) -> str:
     listed, noted = "\n".join(parameters), "\n\n".join(notes)
-    return f"""{definition.doc.strip()}
+    return f"""{inspect.cleandoc(definition.doc)}
 
 {formula}
 

@@ -46,6 +46,13 @@ def unit_exponent(exact: Array, dtype: Any) -> Array:
     return np.asarray(np.clip(exponent - 1023, lowest, largest) - (precision - 1))
 
 
+def units(exact: Array, dtype: Any) -> npt.NDArray[np.float64]:
+    """2^`unit_exponent`: the unit in the last place of `dtype` at `exact`."""
+    precision, lowest, largest = FORMATS[np.dtype(dtype).name]
+    power = (np.asarray(exact, dtype=np.float64).view(np.int64) & 0x7FF0000000000000).view(np.float64)  # the leading bit alone
+    return np.asarray(np.clip(power, 2.0**lowest, 2.0**largest) * 2.0 ** (1 - precision))
+
+
 def ulp_error(result: Array, exact: Exact, dtype: Any = None) -> npt.NDArray[np.float64]:
     """How far `result` is from `exact`, in units in the last place of `dtype` at the exact value.
 
@@ -67,19 +74,19 @@ def ulp_error(result: Array, exact: Exact, dtype: Any = None) -> npt.NDArray[np.
     dtype = np.dtype(result.dtype if dtype is None else dtype)
     exact, rest = exact if isinstance(exact, tuple) else (exact, None)
     exact = np.asarray(exact, dtype=np.float64)
-    k = unit_exponent(exact, dtype)
+    unit = units(exact, dtype)
     precision = FORMATS[dtype.name].precision
     with np.errstate(all="ignore"):
         wide = result.astype(np.float64)
         error = wide - exact
-        np.ldexp(error, -k, out=error)
+        error /= unit
         if rest is not None:
-            error -= np.ldexp(rest, unit_exponent(exact, np.float64) - k)
+            error -= rest * (units(exact, np.float64) / unit)
         np.abs(error, out=error)
         (odd,) = np.nonzero((~np.isfinite(error)).ravel())  # a few: an infinity or a NaN on one side or both
         if odd.size:
             a, b = wide.ravel()[odd], exact.ravel()[odd]
-            over = np.maximum(2.0**precision - np.ldexp(np.abs(b), -k.ravel()[odd]), 0.0)
+            over = np.maximum(2.0**precision - np.abs(b) / unit.ravel()[odd], 0.0)
             over = np.where(np.isinf(a) & (np.sign(a) == np.sign(b)), over, np.inf)
             error.reshape(-1)[odd] = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.where(np.isnan(b), np.inf, over))
     return error

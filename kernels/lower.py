@@ -190,7 +190,11 @@ def _synthesized(activation: Activation) -> Iterator[tuple[str, str, str]]:
     yield "derivative", "backward", text("backward", "grad, ", *(f"grad * {c}" for c in (call["derivative"], *gradients)))
     # One after the other: the compiler shares what they have in common.
     yield "derivative", "value_and_derivative", text("value_and_derivative", "", call["value"], call["derivative"])
-    yield "derivative_from_output", "backward_from_output", text("backward_from_output", "grad, ", f"grad * {call['derivative_from_output']}")
+    yield (
+        "derivative_from_output",
+        "backward_from_output",
+        text("backward_from_output", "grad, ", f"grad * {call['derivative_from_output']}"),
+    )
 
 
 def parse_text(text: str, file: Path, program: Program) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ml_dtypes
@@ -22,9 +23,39 @@ DTYPES = {
 BACKENDS = [name for name, info in fastact.backends().items() if info.available and name != "cupy"]
 
 
+#: Twelve functions for what takes long a function: the best known, and one that learns. The rest is marked `exhaustive`.
+TWELVE = [*[n for n in ELEMENTWISE if DEFINITIONS[n].bound < 4.0][:11], *[n for n in ELEMENTWISE if DEFINITIONS[n].learnable][:1]]
+#: The roles that are functions of x, by name; the second derivative where there is one.
+ROLES = [(name, role) for name in ELEMENTWISE for role in ("value", "derivative", "second_derivative") if role in DEFINITIONS[name].roles]
+
+
 def params(name: str) -> tuple[float, ...]:
-    """Parameters for a call: the required ones."""
-    return tuple(0.25 for default in DEFINITIONS[name].params.values() if default is None)
+    """Parameters for a call: none, or all if one has no default."""
+    return DEFINITIONS[name].examples[0] if None in DEFINITIONS[name].params.values() else ()
+
+
+def directions(name: str) -> dict[str, Any]:
+    """What can be called with ``(x, *params)``, by direction."""
+    f = getattr(fastact, name)
+    found = {"value": f, "derivative": f.derivative, "value_and_derivative": f.value_and_derivative}
+    if DEFINITIONS[name].smooth:
+        found["second_derivative"] = functools.partial(f.derivative, order=2)
+    return found
+
+
+def chained(name: str) -> dict[str, Any]:
+    """What can be called with ``(grad, x, *params)``, by direction."""
+    f = getattr(fastact, name)
+    found = {"backward": f.backward}
+    if "derivative_from_output" in DEFINITIONS[name].roles:
+        found["backward_from_output"] = f.backward_from_output
+    return found
+
+
+def off_kinks(name: str, x: Any, params: tuple[float, ...]) -> Any:
+    """`x` without the kinks, where the formula's derivative is from one side and the promise is another (`test_kinks`)."""
+    by_name = dict(zip(DEFINITIONS[name].params, params, strict=True))
+    return x[~np.isin(x, [eval(at, {}, by_name) for at in DEFINITIONS[name].kinks])]
 
 
 def same_bits(a: Any, b: Any) -> bool:

@@ -12,22 +12,21 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from truth import PARAMETERS, exact, points
+from common import ROLES, directions, off_kinks, params
+from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 import fastact
 from fastact.kernels.definitions import DEFINITIONS
+from fastact.kernels.definitions.language import DERIVATIVE_BOUND
 from fastact.reference import REFERENCE
 from fastact.ulp import AT_ROOT, BOUNDS, float32_bit_patterns, next_to_root, round_once, worst, wrong_zeros
 
-FAST, ROUNDED = BOUNDS["fast"], BOUNDS["precise"]
-#: float64
-DOUBLE = 2.0
+ROUNDED = BOUNDS["precise"]
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 #: Strides through the bit patterns, prime, so that every exponent and every low bit occurs.
 STEP, LONG_STEP = 4099, 16411
 SPECIAL = np.array([0.0, 2.0**-149, 2.0**-126, 1.0, 3.4028235e38, np.inf, np.nan], dtype=np.float32)
 
-ROLES = [(name, role) for name, d in DEFINITIONS.items() if d.family == "elementwise" for role in ("value", "derivative")]
 BACKENDS = [
     pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
     for name, backend in fastact.backends().items()
@@ -35,14 +34,18 @@ BACKENDS = [
 ]
 #: Numba runs the same definitions to the same bits (tested elsewhere), and compiles for a second each.
 COMPILED = [b for b in BACKENDS if b.values[0] != "numba"]
-#: Where float64 loses what decides a rounding; `rounded` says why.
-TIES = {("silu", "value", "bfloat16"), ("gelu", "value", "bfloat16")}
 EXTRA = [(name, role, p) for name, role in ROLES for p in PARAMETERS.get(name, [])]
+LEARNED = [(name, f"gradient_{p}", e) for name, d in DEFINITIONS.items() for p in d.learnable for e in d.examples]
 
 
-def required(name: str) -> tuple[float, ...]:
-    """The parameters that have no default."""
-    return tuple(0.25 for default in DEFINITIONS[name].params.values() if default is None)
+def fast(name: str, role: str) -> float:
+    """The promise for float32, accuracy "fast"; the second derivative is computed in float64."""
+    return ROUNDED if role == "second_derivative" else DEFINITIONS[name].bound if role == "value" else DERIVATIVE_BOUND
+
+
+def double(role: str) -> float:
+    """The promise for float64."""
+    return 4.0 if role == "second_derivative" else 2.0
 
 
 def seen(name: str, params: tuple[float, ...], dtype: Any) -> tuple[float, ...]:
@@ -53,8 +56,7 @@ def seen(name: str, params: tuple[float, ...], dtype: Any) -> tuple[float, ...]:
 
 def compute(backend: str, name: str, role: str, x: np.ndarray[Any, Any], params: tuple[float, ...], accuracy: str) -> np.ndarray[Any, Any]:
     """Through the public interface, on the arrays that the backend takes."""
-    function = getattr(fastact, name)
-    call = function if role == "value" else function.derivative
+    call = directions(name).get(role) or learned(name, role)
     if backend != "cupy":
         result = call(x, *params, backend=backend, accuracy=accuracy)
     else:
@@ -62,6 +64,23 @@ def compute(backend: str, name: str, role: str, x: np.ndarray[Any, Any], params:
         result = cupy.asnumpy(call(cupy.asarray(x), *params, backend=backend, accuracy=accuracy))
     assert result.dtype == x.dtype
     return result  # type: ignore[no-any-return]
+
+
+def learned(name: str, role: str) -> Any:
+    """A parameter's gradient element by element: no sum where the parameter is an array like x."""
+
+    def gradient(x: Any, *params: float, **options: Any) -> Any:
+        arrays = [np.full_like(x, p) for p in params]
+        return getattr(fastact, name).backward(np.ones_like(x), x, *arrays, **options)[1 + DEFINITIONS[name].learnable.index(role[9:])]
+
+    return gradient
+
+
+def within(name: str, x: np.ndarray[Any, Any], type_: str) -> np.ndarray[Any, Any]:
+    """The inputs for which the function keeps its promise, computing in that type."""
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        wide = np.abs(x.astype(np.float64))
+    return x[~(wide > DEFINITIONS[name].reach.get(type_, np.inf))]
 
 
 @lru_cache(maxsize=4)
@@ -73,7 +92,17 @@ def sample(step: int) -> np.ndarray[Any, Any]:
 @lru_cache(maxsize=2)
 def oracle(name: str, role: str, params: tuple[float, ...], step: int) -> np.ndarray[Any, Any]:
     """The oracle on the sample, kept for the next backend."""
-    return getattr(REFERENCE[name], role)(sample(step), *params)  # type: ignore[no-any-return]
+    reference = REFERENCE[name]
+    return (reference.gradients[role[9:]] if role.startswith("gradient_") else getattr(reference, role))(sample(step), *params)  # type: ignore[no-any-return]
+
+
+def judge32(name: str, role: str, params: tuple[float, ...], step: int, backend: str, accuracy: str, bound: float) -> None:
+    """Compute and judge float32 on the sample."""
+    x, truth = sample(step), oracle(name, role, seen(name, params, np.float32), step)
+    keep = ~(
+        np.abs(x) > DEFINITIONS[name].reach.get("float32" if accuracy == "fast" and role != "second_derivative" else "float64", np.inf)
+    )
+    judge(name, role, x[keep], compute(backend, name, role, x[keep], params, accuracy), truth[keep], bound)
 
 
 def judge(name: str, role: str, x: Any, result: Any, truth: Any, bound: float, at_root: float = AT_ROOT, signs: Any = None) -> None:
@@ -82,62 +111,56 @@ def judge(name: str, role: str, x: Any, result: Any, truth: Any, bound: float, a
     assert ordinary.error <= bound, f"{name} {role} {result.dtype}: {ordinary}"
     assert root.error <= at_root, f"{name} {role} {result.dtype}: {root}"
     wrong = wrong_zeros(result, truth if signs is None else signs)
-    assert not wrong.size, f"{name} {role} {result.dtype}: zero of the wrong sign at x = {x[wrong[:3]]!r}"
+    assert role.startswith("gradient_") or not wrong.size, f"{name} {role} {result.dtype}: zero of the wrong sign at x = {x[wrong[:3]]!r}"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize(("name", "role"), ROLES)
 def test_float32_fast(name: str, role: str, backend: str) -> None:
-    x, params = sample(STEP), required(name)
-    result = compute(backend, name, role, x, params, "fast")
-    judge(name, role, x, result, oracle(name, role, seen(name, params, x.dtype), STEP), FAST)
+    judge32(name, role, params(name), STEP, backend, "fast", fast(name, role))
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-@pytest.mark.parametrize(("name", "role"), ROLES)
+@pytest.mark.parametrize(("name", "role"), [r for r in ROLES if r[1] != "second_derivative"])
 def test_float32_precise(name: str, role: str, backend: str) -> None:
-    x, params = sample(LONG_STEP), required(name)
-    result = compute(backend, name, role, x, params, "precise")
-    judge(name, role, x, result, oracle(name, role, seen(name, params, x.dtype), LONG_STEP), ROUNDED)
+    judge32(name, role, params(name), LONG_STEP, backend, "precise", ROUNDED)
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-@pytest.mark.parametrize(("name", "role", "params"), EXTRA)
+@pytest.mark.parametrize(("name", "role", "params"), EXTRA + LEARNED)
 def test_float32_parameters(name: str, role: str, params: tuple[float, ...], backend: str) -> None:
-    x = sample(LONG_STEP)
-    truth = oracle(name, role, seen(name, params, x.dtype), LONG_STEP)
-    for accuracy, bound in ("fast", FAST), ("precise", ROUNDED):
-        judge(name, role, x, compute(backend, name, role, x, params, accuracy), truth, bound)
+    for accuracy, bound in ("fast", fast(name, role)), ("precise", ROUNDED):
+        judge32(name, role, params, LONG_STEP, backend, accuracy, bound)
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-@pytest.mark.parametrize(("name", "role", "params"), [(*r, required(r[0])) for r in ROLES] + EXTRA)
+@pytest.mark.parametrize(
+    ("name", "role", "params"), [(*r, p) for r in ROLES if (p := params(r[0])) not in PARAMETERS.get(r[0], [])] + EXTRA + LEARNED
+)
 def test_float64(name: str, role: str, params: tuple[float, ...], backend: str) -> None:
-    x = np.append(points(DEFINITIONS[name].roots.get(role, ())), -0.0)
+    x = within(name, np.append(points(DEFINITIONS[name].roots.get(role, ())), -0.0), "float64")
     full = seen(name, params, x.dtype)
-    signs = getattr(REFERENCE[name], role)(x, *full)
-    judge(name, role, x, compute(backend, name, role, x, params, "fast"), exact(name, role, x, *full), DOUBLE, signs=signs)
+    x = x if role == "value" else off_kinks(name, x, full)
+    reference = REFERENCE[name]
+    signs = (reference.gradients[role[9:]] if role.startswith("gradient_") else getattr(reference, role))(x, *full)
+    truth = exact(name, role, x, *full)
+    judge(name, role, x, compute(backend, name, role, x, params, "fast"), truth, double(role), at_root=double(role) / 2.0, signs=signs)
 
 
 @lru_cache(maxsize=2)
 def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """(every input of a half type, the oracle's results, the correctly rounded ones); mpmath decides where the oracle cannot."""
-    x = np.arange(2**16, dtype=np.uint16).view(dtype)
-    params = seen(name, required(name), dtype)
-    value = getattr(REFERENCE[name], role)(x, *params)
+    x = within(name, np.arange(2**16, dtype=np.uint16).view(dtype), "float64")
+    full = seen(name, params(name), dtype)
+    value = getattr(REFERENCE[name], role)(x, *full)
     right = round_once(value, dtype)
     with np.errstate(all="ignore"):
         finite = np.isfinite(x.astype(np.float64)) & np.isfinite(value) & (value != 0)
-        doubt = np.abs(value) * 1e-13 + np.where(next_to_root(x, value, DEFINITIONS[name].roots.get(role, ())), 2.0**-51, 0.0)
+        doubt = np.abs(value) * 1e-12 + np.where(next_to_root(x, value, DEFINITIONS[name].roots.get(role, ())), 2.0**-49, 0.0)
         doubtful = (round_once(value - doubt, dtype) != round_once(value + doubt, dtype)) & finite
-    pairs = exact(name, role, x[doubtful], *params)
-    right[doubtful] = round_once(pairs, dtype)
     # What float64 cannot see: silu and gelu of a tiny x are x / 2 + x^2 / 4, in bfloat16 for 64 subnormals of either sign a tie and
     # 1e-40 of it. No float64 number says on which side of the tie that is, so the promise, one rounding from float64, is the even one.
-    even = round_once(pairs[0], dtype)
-    unseen = np.flatnonzero(even.view(np.uint16) != right[doubtful].view(np.uint16))
-    assert unseen.size == (128 if (name, role, dtype.name) in TIES else 0)
-    right[doubtful] = even
+    right[doubtful] = round_once(exact(name, role, x[doubtful], *full)[0], dtype)
     return x, value, right
 
 
@@ -149,14 +172,37 @@ def test_halves(name: str, role: str, dtype: Any, backend: str) -> None:
         pytest.skip("CuPy cannot take ml_dtypes arrays from NumPy")
     x, value, right = rounded(name, role, dtype)
     # Next to a root float32 adds its own 2^-24 to the rounding.
-    fast = compute(backend, name, role, x, required(name), "fast")
-    judge(name, role, x, fast, value, ROUNDED, at_root=np.inf)
-    root = next_to_root(x, value, DEFINITIONS[name].roots.get(role, ()))
-    off = np.abs(fast[root].astype(np.float64) - value[root]) - np.abs(right[root].astype(np.float64) - value[root])
+    result = compute(backend, name, role, x, params(name), "fast")
+    with np.errstate(invalid="ignore"):
+        narrow = ~(np.abs(x.astype(np.float64)) > DEFINITIONS[name].reach.get("float32", np.inf))
+    judge(name, role, x[narrow], result[narrow], value[narrow], ROUNDED, at_root=np.inf)
+    root = next_to_root(x, value, DEFINITIONS[name].roots.get(role, ())) & narrow
+    off = np.abs(result[root].astype(np.float64) - value[root]) - np.abs(right[root].astype(np.float64) - value[root])
     assert off.max(initial=0.0) <= 2.0**-23
 
-    result = compute(backend, name, role, x, required(name), "precise")
+    result = compute(backend, name, role, x, params(name), "precise")
     same = (result.view(np.uint16) == right.view(np.uint16)) | (np.isnan(result.astype(np.float32)) & np.isnan(value))
     wrong = np.flatnonzero(~same)
     first = wrong[:5]
     assert not wrong.size, f"{name} {role} {dtype}: {wrong.size} not correctly rounded: x = {x[first]}: {result[first]}, not {right[first]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "example"), [(n, p) for n, d in DEFINITIONS.items() if "derivative_from_output" in d.roles for p in d.examples or [()]]
+)
+def test_derivative_from_output(name: str, example: tuple[float, ...]) -> None:
+    """f'(x) from f(x) alone, as well as f(x) tells x: to its rounding error times f''/f'."""
+    definition = DEFINITIONS[name]
+    given = example or tuple(definition.params.values())
+    by_name = dict(zip(definition.params, map(mp.mpf, given), strict=True))
+    if definition.output_requires and not eval(definition.output_requires, {}, by_name):
+        with pytest.raises(ValueError, match=definition.output_requires):
+            getattr(fastact, name).backward_from_output(np.ones(3), np.ones(3), *given)
+        return
+    for x in (-30.1, -8.3, -3.2, -2.7, -1.4, -0.6, -0.01, 0.02, 0.3, 0.55, 0.9, 1.7, 2.9, 3.4, 7.3, 29.7):
+        y, slope, bend = evaluate(definition.formula, 2, "x", x=mp.mpf(x), **by_name)
+        output = np.array([nearest(y)[0]])
+        got = float(getattr(fastact, name).backward_from_output(np.ones(1), output, *given)[0])
+        lost = abs(bend / slope) * abs(y - mp.mpf(float(output[0]))) if slope else 0
+        assert abs(got - slope) <= 4 * 2.0**-53 * abs(slope) + 2 * lost, (name, x, got, float(slope))
+    assert np.isnan(getattr(fastact, name).backward_from_output(np.ones(1), np.array([np.nan]), *given))

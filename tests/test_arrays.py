@@ -206,7 +206,7 @@ def test_more_than_2_to_the_31_elements_computed(backend: str) -> None:
 def test_no_floating_point_warning(backend: str) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e-40, -1e-40, 3e38, -3e38, 0.0, -0.0] * 5, np.float32)
     with np.errstate(all="raise"):
-        for name in ELEMENTWISE:
+        for name in ELEMENTWISE if backend != "numba" else ["gelu", "prelu", "softplus"]:  # a module takes Numba a second
             f = getattr(fastact, name)
             for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64):
                 with np.errstate(all="ignore"):

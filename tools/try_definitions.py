@@ -21,10 +21,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 # The package's own __init__ wants compiled loops; here its parts are enough.
-for name, path in ("fastact", ROOT / "fastact"), ("fastact.kernels", ROOT / "kernels"):
+for name, path in ("fastact", ROOT / "fastact"), ("fastact.kernels", ROOT / "kernels"), ("fastact.verify", ROOT / "fastact" / "verify"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [str(path)]
-sys.path.insert(0, str(ROOT / "tests"))
 
 from fastact.kernels import lower  # noqa: E402
 from fastact.kernels.definitions import DEFINITIONS, language  # noqa: E402
@@ -54,7 +53,9 @@ def build(program: lower.Program, operations: list[str]) -> dict[str, Entry]:
     """The entries of `operations`, compiled for AVX2."""
     with tempfile.TemporaryDirectory() as folder:
         functions = [program.operations[o].function for o in operations]
-        needed = functions + [f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient]
+        needed = functions + [
+            f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient
+        ]
         Path(folder, "definitions.hpp").write_text(lower.to_cxx(program, needed))
         text = lower.to_cxx_operations(program, operations)
         missing = [f"{program.operations[o].activation.name}_backward" for o in operations if program.operations[o].unit_gradient]
@@ -62,7 +63,9 @@ def build(program: lower.Program, operations: list[str]) -> dict[str, Entry]:
         Path(folder, "operations.hpp").write_text(text)
         out = Path(folder, "loops.so")
         cpu = ROOT / "kernels" / "cpu"
-        done = subprocess.run(["g++", *FLAGS, f"-I{folder}", f"-I{cpu}", str(cpu / "isa.cpp"), "-o", str(out)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["g++", *FLAGS, f"-I{folder}", f"-I{cpu}", str(cpu / "isa.cpp"), "-o", str(out)], capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit("\n".join(line for line in done.stderr.splitlines() if "error" in line or "required from" in line)[:4000])
         library = ctypes.CDLL(str(out))
@@ -85,7 +88,9 @@ def run(entry: Entry, arrays: list[np.ndarray], params: tuple[float, ...]) -> li
     return outs
 
 
-def report(label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: tuple[float, ...], bound: float, signs: np.ndarray | None) -> None:
+def report(
+    label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: tuple[float, ...], bound: float, signs: np.ndarray | None
+) -> None:
     """One line: the worst error, and the worst next to a root in units of 2^-precision."""
     high = exact[0] if isinstance(exact, tuple) else exact
     error = ulp_error(result, exact)
@@ -96,13 +101,19 @@ def report(label: str, x: np.ndarray, result: np.ndarray, exact: object, roots: 
     order = np.argsort(error)[::-1]
     i = order[0]
     wrong = wrong_zeros(result, high if signs is None else signs)
-    flag = "" if error[i] <= bound and not wrong.size else "  <-- TOO LARGE" if error[i] > bound else "  <-- SIGN OF ZERO at " + repr(float(x[wrong[0]]))
-    if "second" in label and close > 4.0 or "second" not in label and close > 1.0:
+    flag = (
+        ""
+        if error[i] <= bound and not wrong.size
+        else "  <-- TOO LARGE"
+        if error[i] > bound
+        else "  <-- SIGN OF ZERO at " + repr(float(x[wrong[0]]))
+    )
+    if close > (4.0 if "second" in label else 1.0):
         flag += "  <-- NEXT TO ROOT"
     print(f"{label:<44}{error[i]:>10.3f} ULP at x = {float(x[i])!r}: {float(result[i])!r}, exactly {float(high[i])!r}"
           + (f"; next to roots {close:.2f} * 2^-{precision}" if near.any() else "") + flag)  # fmt: skip
     if error[i] > bound:
-        for j in order[1 : 2000 : 400]:
+        for j in order[1:2000:400]:
             print(f"{'':<44}{error[j]:>10.3f} ULP at x = {float(x[j])!r}: {float(result[j])!r}, exactly {float(high[j])!r}")
 
 
@@ -117,7 +128,7 @@ def main() -> None:
     parser.add_argument("--params", type=float, nargs="*", help="instead of the defaults")
     parser.add_argument("--precise", action="store_true", help="float64 loops rounded to float32, as accuracy='precise' does")
     options = parser.parse_args()
-    from truth import PARAMETERS, exact, points
+    from fastact.verify.truth import PARAMETERS, exact, points
 
     files = {Path(sys.modules[f"fastact.kernels.definitions.{m}"].__file__) for m in vars(sys.modules["fastact.kernels.definitions"])
              if f"fastact.kernels.definitions.{m}" in sys.modules}  # fmt: skip
@@ -126,7 +137,9 @@ def main() -> None:
     operations = []
     for name in options.names:
         d = DEFINITIONS[name]
-        operations += [f"{name}_{r}" for r in ("value", "derivative", "second_derivative") if r in wanted and f"{name}_{r}" in program.operations]
+        operations += [
+            f"{name}_{r}" for r in ("value", "derivative", "second_derivative") if r in wanted and f"{name}_{r}" in program.operations
+        ]
         if "gradient" in wanted and d.learnable:
             operations.append(f"{name}_backward")
     entries = build(program, operations)
@@ -159,7 +172,15 @@ def main() -> None:
                         arrays = [np.ones_like(x), x] if direction == "backward" else [x]
                         result = run(entry, arrays, params)[index]
                         high = exact(name, role, x, *params)
-                        report(f"{name}{params or ''} {role} float64", x, result, high, roots, 4.0 if "second" in role else 2.0, oracle(x, *params))
+                        report(
+                            f"{name}{params or ''} {role} float64",
+                            x,
+                            result,
+                            high,
+                            roots,
+                            4.0 if "second" in role else 2.0,
+                            oracle(x, *params),
+                        )
                 timings = []
                 for kind in [t for t in (np.float32, np.float64) if np.dtype(t).name in program.operations[operation].types]:
                     x, best = noise.astype(kind), np.inf

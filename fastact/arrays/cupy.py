@@ -19,6 +19,11 @@ def owns(value: Any) -> bool:
     return isinstance(value, module().ndarray)
 
 
+def library() -> Any:
+    """CuPy."""
+    return module()
+
+
 def asarray(value: Any) -> Any:
     """`value` as a CuPy array, itself where it is one."""
     return module().asarray(value)
@@ -27,6 +32,13 @@ def asarray(value: Any) -> Any:
 def finish(result: Any, given: Any, function: Any) -> Any:
     """The result as CuPy's own functions return it: an array, of no dimensions too."""
     return result
+
+
+def check_apart(label: str, outs: Sequence[Any]) -> None:
+    """Several results must not share memory."""
+    ends = sorted((int(out.data.ptr), int(out.data.ptr) + int(out.nbytes)) for out in outs if out is not None)
+    if any(second[0] < first[1] for first, second in zip(ends, ends[1:], strict=False)):
+        raise ValueError(f"{label}: the arrays in out share memory")
 
 
 def memory_order(x: Any) -> tuple[int, ...]:
@@ -84,7 +96,8 @@ def run_elementwise(
     params
         Numbers, or arrays that broadcast to x.
     outs
-        Where results go, None where they are to be allocated: one, and in ``backward`` one more for each learnable parameter.
+        Where results go, None where they are to be allocated: one, in ``value_and_derivative`` two, and in ``backward`` one more for
+        each learnable parameter.
     wide
         Compute in float64 and round once.
 
@@ -95,23 +108,31 @@ def run_elementwise(
     """
     x = inputs[-1]
     arrays = dict(zip(("grad", "x")[-len(inputs) :], inputs, strict=True)) | {f"out {i}": o for i, o in enumerate(outs)}
-    with current(one_device(arrays | dict(zip(definition.params, params, strict=True)))):
+    by_name = dict(zip(definition.params, params, strict=True))
+    with current(one_device(arrays | by_name)):
         layout = _Layout(x)
         cupy = layout.cupy
-        result = layout.empty(x.dtype) if outs[0] is None else outs[0]
-        target = layout.flat(result)
-        copied = target.size > 0 and target.data.ptr != result.data.ptr  # `out` does not lie in order: fill it at the end
+        learned = [by_name[p] for p in definition.learnable] if direction == "backward" else []
+        stored = len(outs) - len(learned)
+        results = [layout.empty(x.dtype) if out is None else out for out in outs[:stored]]
+        targets = [layout.flat(r) for r in results]
         flat = [layout.flat(a) for a in inputs]
         spread = [p if isinstance(p, NUMBER) else layout.flat(cupy.broadcast_to(_bytes(p), x.shape)) for p in params]
-        flat, spread = ([a if isinstance(a, NUMBER) or not _overlap(a, target) else a.copy() for a in some] for some in (flat, spread))
+        for target in targets:
+            flat, spread = ([a if isinstance(a, NUMBER) or not _overlap(a, target) else a.copy() for a in some] for some in (flat, spread))
         kind = x.dtype.name
         working = "float64" if wide or kind == "float64" else "float32"
-        terms = [cupy.empty(x.size, working) for _ in outs[1:]]
-        backend.elementwise(definition.name, direction, kind, wide)(flat, spread, [target, *terms])
-        if copied:
-            _bytes(result)[...] = layout.spread(target)
-        learned = [params[list(definition.params).index(p)] for p in definition.learnable] if terms else []
-        return [result, *(_gradient(layout, t, p, x.dtype, o) for t, p, o in zip(terms, learned, outs[1:], strict=True))]
+        terms = [cupy.empty(x.size, working) for _ in learned]
+        backend.elementwise(definition.name, direction, kind, wide)(flat, spread, [*targets, *terms])
+        for result, target in zip(results, targets, strict=True):
+            if target.size > 0 and target.data.ptr != result.data.ptr:  # `out` does not lie in order: filled at the end
+                _bytes(result)[...] = layout.spread(target)
+        return [*results, *(_gradient(layout, t, p, x.dtype, o) for t, p, o in zip(terms, learned, outs[stored:], strict=True))]
+
+
+def replace(result: Any, values: Any, where: Any) -> None:
+    """Write `values` over `result` where `where` holds."""
+    module().copyto(result, values, casting="unsafe", where=where)
 
 
 def _gradient(layout: _Layout, terms: Any, parameter: Any, dtype: Any, out: Any) -> Any:

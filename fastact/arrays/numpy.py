@@ -30,6 +30,11 @@ def owns(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
 
+def library() -> Any:
+    """NumPy."""
+    return np
+
+
 def asarray(value: Any) -> Array:
     """`value` as a plain array, a view where it is one."""
     return np.asarray(value)
@@ -38,6 +43,13 @@ def asarray(value: Any) -> Array:
 def empty(x: Array) -> Array:
     """A result for x: its shape, memory order and dtype, in native byte order."""
     return np.empty_like(x, dtype=x.dtype.newbyteorder("="), subok=False)
+
+
+def check_apart(label: str, outs: Sequence[Any]) -> None:
+    """Several results must not share memory."""
+    given = [out for out in outs if out is not None]
+    if any(np.shares_memory(a, b) for i, a in enumerate(given) for b in given[:i]):
+        raise ValueError(f"{label}: the arrays in out share memory")
 
 
 def finish(result: Array, given: Any, function: Any) -> Any:
@@ -71,9 +83,13 @@ def run_elementwise(
     if outs[0] is not None:
         inputs = [_apart(a, result) for a in inputs]
         params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
-    if len(outs) == 1:
-        _run(kernel, inputs, params, [result])
-        return [result]
+    if direction != "backward" or not definition.learnable:
+        results = [result, *(empty(x) if out is None else out for out in outs[1:])]
+        if len(outs) > 1 and outs[1] is not None:
+            inputs = [_apart(a, outs[1]) for a in inputs]
+            params = [_apart(p, outs[1]) if isinstance(p, np.ndarray) else p for p in params]
+        _run(kernel, inputs, params, results)
+        return results
     working = np.float64 if wide or kind_of(x.dtype) == "float64" else np.float32
     totals = _sum_gradients(kernel, inputs, params, result, definition, working)
     found: list[Any] = [result]
@@ -85,6 +101,11 @@ def run_elementwise(
             out[...] = gradient
         found.append(gradient if out is None else out)
     return found
+
+
+def replace(result: Array, values: Any, where: Array) -> None:
+    """Write `values` over `result` where `where` holds."""
+    np.copyto(result, np.asarray(values).astype(result.dtype), where=where)
 
 
 def _sum_gradients(

@@ -253,9 +253,8 @@ class CupyBackend:
         -------
         callable
             ``run(arrays, params, outs)`` on contiguous CuPy arrays of one size and device (bfloat16 may come as ``uint16``).
-            `params` are numbers, cast to the storage type, or such arrays. ``outs[0]`` is stored as `kind` and may be one of the inputs,
-            but not overlap one otherwise; further outputs, the terms of gradients with respect to learnable parameters, are in the
-            working type.
+            `params` are numbers, cast to the storage type, or such arrays. Outputs are stored as `kind`, and may be one of the inputs, but
+            not overlap one otherwise; only the terms of gradients with respect to learnable parameters are in the working type.
         """
         operation = self.program.operations[lower.Operation(lower.Activation(name), direction).function]
         loaded = _Module(unit([operation.function], "elementwise.cuh", [elementwise_entry(operation, kind, wide)], self.program))

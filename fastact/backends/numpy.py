@@ -32,6 +32,16 @@ def _store(out: Array, exact: Array, kind: str) -> None:
         target[...] = exact if target.dtype.itemsize >= 8 else round_once(exact, target.dtype)
 
 
+#: The oracle's functions that make up a direction.
+ROLES = {
+    "value": ("value",),
+    "derivative": ("derivative",),
+    "backward": ("derivative",),
+    "value_and_derivative": ("value", "derivative"),
+    "second_derivative": ("second_derivative",),
+}
+
+
 class NumpyBackend:
     """See `fastact.registry.Backend`."""
 
@@ -55,6 +65,8 @@ class NumpyBackend:
     def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[list[Array], list[Any], list[Array]], None]:
         """The formula of an activation in one direction. Always computed in float64: `wide` makes no difference."""
         reference = REFERENCE[name]
+        if direction not in ROLES:
+            raise ValueError(f"{name}.{direction}: the backend 'numpy', which is for judging functions of x, does not compute it")
 
         def run(arrays: list[Array], params: list[Any], outs: list[Array]) -> None:
             if arrays[-1].dtype.kind in "iu" and kind not in ("bfloat16", "float16"):
@@ -63,7 +75,7 @@ class NumpyBackend:
             values = [_view(p, kind).astype(np.float64) if isinstance(p, np.ndarray) else p for p in params]
             x = inputs[-1]
             with np.errstate(all="ignore"):
-                results = [(reference.value if direction == "value" else reference.derivative)(x, *values)]
+                results = [getattr(reference, role)(x, *values) for role in ROLES[direction]]
                 if direction == "backward":
                     results += [gradient(x, *values) for gradient in reference.gradients.values()]
                     results = [inputs[0] * r for r in results]
@@ -76,8 +88,9 @@ class NumpyBackend:
     def _integers(name: str, direction: str, arrays: list[Array], outs: list[Array]) -> None:
         reference = REFERENCE[name].integer
         assert reference is not None, f"{name} does not keep integers"
-        result = reference.value(arrays[-1]) if direction == "value" else reference.derivative(arrays[-1])
-        outs[0][...] = arrays[0] * result if direction == "backward" else result
+        for out, role in zip(outs, ROLES[direction], strict=True):
+            result = getattr(reference, role)(arrays[-1])
+            out[...] = arrays[0] * result if direction == "backward" else result
 
     def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Array, Array | None, Array | None, bool, Array], None]:
         """The formula of a row-wise activation."""

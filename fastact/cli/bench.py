@@ -56,8 +56,9 @@ class Task:
 
     @property
     def params(self) -> dict[str, float]:
-        """The parameters without a default."""
-        return {p: SLOPE for p, default in ACTIVATIONS[self.name].definition.params.items() if default is None}
+        """The parameters, where one has no default."""
+        definition = ACTIVATIONS[self.name].definition
+        return dict(zip(definition.params, definition.examples[0], strict=True)) if None in definition.params.values() else {}
 
     @property
     def bytes(self) -> int:

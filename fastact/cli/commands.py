@@ -10,6 +10,7 @@ from .cache import cache
 from .check import check
 from .demo import demo
 from .info import info
+from .verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -18,5 +19,5 @@ def fastact() -> None:
     """Activation functions and their gradients on any array."""
 
 
-for _command in (bench, cache, check, demo, info):
+for _command in (bench, cache, check, demo, info, verify):
     fastact.add_command(_command)

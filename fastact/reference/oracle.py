@@ -99,10 +99,12 @@ def _total(formula: Callable[..., Any], oscillates: bool) -> Function:
 
     @wraps(formula)
     def total(*args: Any) -> Array:
-        x, *params = (np.asarray(a, dtype=np.float64) for a in args)
-        infinite = np.isinf(x)
         with np.errstate(all="ignore"):
-            result = np.array(np.broadcast_to(np.asarray(formula(np.where(infinite, 1.0, x), *params), dtype=np.float64), np.broadcast(x, *params).shape))
+            x, *params = (np.asarray(a, dtype=np.float64) for a in args)
+            infinite = np.isinf(x)
+            result = np.array(
+                np.broadcast_to(np.asarray(formula(np.where(infinite, 1.0, x), *params), dtype=np.float64), np.broadcast(x, *params).shape)
+            )
             result[np.broadcast_to(np.isnan(x), result.shape)] = np.nan
             if infinite.any():
                 at = np.broadcast_to(infinite, result.shape)
@@ -120,4 +122,8 @@ def _limit(near: Array, far: Array) -> Array:
     """Where a function goes that has these values at two large arguments: to infinity if it still grows, to 0 if it still falls."""
     steady = np.abs(far - near) <= 1e-9 * np.abs(near)
     vanishing = np.abs(far) < 1e-25
-    return np.where(vanishing, np.copysign(0.0, far), np.where(steady, far, np.where(np.abs(far) > np.abs(near), np.copysign(np.inf, far), np.copysign(0.0, far))))
+    return np.where(
+        vanishing,
+        np.copysign(0.0, far),
+        np.where(steady, far, np.where(np.abs(far) > np.abs(near), np.copysign(np.inf, far), np.copysign(0.0, far))),
+    )

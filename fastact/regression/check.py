@@ -52,9 +52,15 @@ class Finding:
 
 
 def rows() -> Iterator[Row]:
-    """What is checked: the cost of a call, and every backend in cache and beyond it."""
-    yield from suite.rows([AUTOMATIC], sizes=SIZES[:1])
-    yield from suite.rows([name for name in suite.backends() if name not in (AUTOMATIC, ORACLE)], sizes=SIZES[1:3])
+    """What is checked: of the functions that most models are made of the cost of a call and every backend in cache and beyond it; of
+    all others the value in float32, in cache.
+    """
+    known = suite.mainstream()
+    yield from suite.rows([AUTOMATIC], known, sizes=SIZES[:1])
+    backends = [name for name in suite.backends() if name not in (AUTOMATIC, ORACLE)]
+    yield from suite.rows(backends, known, sizes=SIZES[1:3])
+    others = [name for name in suite.ACTIVATIONS if name not in known]
+    yield from (row for row in suite.rows(backends, others, ["float32"], SIZES[1:2]) if row.direction == "value")
 
 
 def baseline_ratios(rows: Sequence[Row], progress: Progress, passes: int = PASSES) -> dict[Row, float]:

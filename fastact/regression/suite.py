@@ -26,8 +26,6 @@ AUTOMATIC = "auto"
 WIDTH = 1 << 10
 #: Elements that a thread gets at least.
 PIECE = 1 << 14
-#: For parameters that have no default.
-PARAMETER = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ class Row:
 
     @property
     def bytes(self) -> int:
-        """The bytes that have to move: every input read once, the result written once."""
-        return (len(INPUTS[self.direction]) + 1) * self.size * dtype(self.kind).itemsize
+        """The bytes that have to move: every input read once, every result written once."""
+        results = 2 if self.direction == "value_and_derivative" else 1
+        return (len(INPUTS[self.direction]) + results) * self.size * dtype(self.kind).itemsize
 
     @property
     def library(self) -> str:
@@ -88,10 +87,13 @@ class Row:
         width = min(self.size, WIDTH) if definition.family == "rowwise" else self.size
         x = np.resize(_numbers(), (self.size // width, width)).astype(dtype(self.kind))
         library = importlib.import_module(self.library)
-        given = [*(library.array(x) for _ in INPUTS[self.direction]), *(PARAMETER if p is None else p for p in definition.params.values())]
+        params = definition.examples[0] if None in definition.params.values() else tuple(definition.params.values())
+        given = [*(library.array(x) for _ in INPUTS[self.direction]), *params]
         out = library.empty_like(given[0])
         learnable = definition.learnable if self.direction == "backward" else ()
         options: dict[str, Any] = {"out": (out, *(None for _ in learnable)) if learnable else out}
+        if self.direction == "value_and_derivative":
+            options["out"] = (out, library.empty_like(out))
         if self.backend != AUTOMATIC:
             options["backend"] = self.backend
         run = functools.partial(call, *given, **options)
@@ -123,7 +125,15 @@ def backends() -> tuple[str, ...]:
 
 def directions(function: str) -> tuple[str, ...]:
     """The directions that a function has."""
-    return tuple(d for d in INPUTS if d == "value" or hasattr(ACTIVATIONS[function], d))
+    definition = ACTIVATIONS[function].definition
+    if definition.family == "rowwise":
+        return tuple(d for d in INPUTS if d == "value" or hasattr(ACTIVATIONS[function], d))
+    return tuple(d for d in INPUTS if d != "backward_from_output" or "derivative_from_output" in definition.roles)
+
+
+def mainstream() -> tuple[str, ...]:
+    """The functions that most models are made of: those with the tighter bound, and all row-wise ones."""
+    return tuple(name for name, f in ACTIVATIONS.items() if f.definition.bound < 4.0 or f.definition.family == "rowwise")
 
 
 def rows(

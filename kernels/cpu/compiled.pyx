@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 cimport numpy as cnp
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
 cnp.import_array()
@@ -291,11 +292,14 @@ cdef class Entry:
 
     cdef const fastact_entry *entry
     cdef object general
-    cdef Splat defaults[4][MAX_INPUTS]  # as each storage type holds them
+    cdef Splat *defaults  # of each parameter, as each of the four storage types holds it
     cdef bint fast
     cdef int required  # bit i: parameter i has no default
     cdef tuple names
     cdef public Py_ssize_t limit
+
+    def __dealloc__(self):
+        PyMem_Free(self.defaults)
 
     def __init__(self, str name, general, dict defaults):
         self.general = general
@@ -306,11 +310,15 @@ cdef class Entry:
         if self.fast:
             self.entry = entry_of(name)
             self.fast = self.entry.outputs == 1 and self.entry.loop32 != NULL
+        if defaults and self.defaults == NULL:
+            self.defaults = <Splat *>PyMem_Malloc(4 * len(defaults) * sizeof(Splat))
+            if self.defaults == NULL:
+                raise MemoryError()
         for i, value in enumerate(defaults.values()):
             if value is None:
                 self.required |= 1 << i
             for kind in range(4):
-                splat(&self.defaults[kind][i], 0.0 if value is None else _rounded(value, kind))
+                splat(&self.defaults[4 * i + kind], 0.0 if value is None else _rounded(value, kind))
 
     def __call__(self, *args, **kwargs):
         if self.fast and _overrides == 0:
@@ -379,7 +387,7 @@ cdef class Entry:
             elif self.required & (1 << (k - arrays)):
                 return None
             else:
-                inputs[k] = splatted(&self.defaults[stored][k - arrays], wide)
+                inputs[k] = splatted(&self.defaults[4 * (k - arrays) + stored], wide)
         if out is None:
             descr = PyArray_DESCR(x)
             Py_INCREF(descr)  # NewFromDescr takes it over

@@ -4,8 +4,8 @@
 constexpr int THREADS = 512;
 enum Access { ALIGNED = 1, IN_PLACE = 2 };  // every pointer at a multiple of 16 bytes; an output is an input
 
-// in[k] is an array in `kind`, or null for a parameter that is the number number[k]. out[0] is stored as `kind`; further outputs, the
-// terms of a parameter's gradient, stay in the working type, for they are still to be summed. An output may be one of the inputs:
+// in[k] is an array in `kind`, or null for a parameter that is the number number[k]. The first Op::stored outputs are stored as `kind`;
+// the rest, terms of a parameter's gradient, stays in the working type, for they are still to be summed. An output may be one of the inputs:
 // each element is read and written by the same thread.
 template <class Op, int kind, class F>
 FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *const *out, long long n, int access) {
@@ -35,9 +35,10 @@ FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *
 #pragma unroll
                 for (int k = 0; k < Op::outputs; k++) y[k][e] = result[k];
             }
-            store_words(static_cast<Stored<kind> *>(out[0]) + i, pack<kind>(y[0]));
 #pragma unroll
-            for (int k = 1; k < Op::outputs; k++)
+            for (int k = 0; k < Op::stored; k++) store_words(static_cast<Stored<kind> *>(out[k]) + i, pack<kind>(y[k]));
+#pragma unroll
+            for (int k = Op::stored; k < Op::outputs; k++)
 #pragma unroll
                 for (int e = 0; e < lanes; e += own_lanes) store_words(static_cast<F *>(out[k]) + i + e, pack<own_kind<F>>(y[k] + e));
             return;
@@ -49,8 +50,9 @@ FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *
         for (int k = 0; k < Op::inputs; k++)
             argument[k] = k < Op::arrays || in[k] ? widen<kind, F>(static_cast<const Stored<kind> *>(in[k])[i]) : number[k];
         Op::run(argument, result);
-        static_cast<Stored<kind> *>(out[0])[i] = narrow<kind>(result[0]);
 #pragma unroll
-        for (int k = 1; k < Op::outputs; k++) static_cast<F *>(out[k])[i] = result[k];
+        for (int k = 0; k < Op::stored; k++) static_cast<Stored<kind> *>(out[k])[i] = narrow<kind>(result[k]);
+#pragma unroll
+        for (int k = Op::stored; k < Op::outputs; k++) static_cast<F *>(out[k])[i] = result[k];
     }
 }

@@ -173,11 +173,14 @@ class Definition:
     source: str
     monotonicity: str  #: one of MONOTONICITIES, default parameters
     continuity: str  #: one of CONTINUITIES, default parameters
-    kinks: dict[str, tuple[str, str]]  #: where the derivative jumps -> its limits from the left and the right, expressions in the parameters
+    kinks: dict[
+        str, tuple[str, str]
+    ]  #: where the derivative jumps -> its limits from the left and the right, expressions in the parameters
     lipschitz: float  #: the largest magnitude of the derivative, default parameters; inf if there is none
     bound: float  #: ULP of the value in float32, accuracy "fast"; derivatives have DERIVATIVE_BOUND
     reach: dict[str, float]  #: by type: the largest magnitude of x for which the bounds hold; everywhere if it is not named
     examples: tuple[tuple[float, ...], ...]  #: parameters that tests try; the first where one has no default
+    randomized: str  #: the function whose parameter is drawn between this one's two when training; empty: none
     output_requires: str  #: what parameters must fulfil for the derivative to follow from the output, an expression; empty: nothing
     roles: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
@@ -239,15 +242,20 @@ def activation(
     bound: float = 4.0,
     reach: dict[str, float] | None = None,
     examples: tuple[tuple[float, ...], ...] = (),
+    randomized: str = "",
     output_requires: str = "",
 ) -> Callable[[Callable[..., Any]], Definition]:
     """Register the decorated function as an activation's value.
 
     The build reads `family`, `params` and `learnable` as text: they must be literals. `formula` is Python in the vocabulary of
-    ``tests/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
+    ``fastact/verify/truth.py``: evaluated with enough digits it is the truth that kernels and oracle are judged by.
     """
 
-    for argument, given, known in ("cost", cost, COSTS), ("monotonicity", monotonicity, MONOTONICITIES), ("continuity", continuity, CONTINUITIES):
+    for argument, given, known in (
+        ("cost", cost, COSTS),
+        ("monotonicity", monotonicity, MONOTONICITIES),
+        ("continuity", continuity, CONTINUITIES),
+    ):
         if given not in known:
             raise ValueError(f"{argument}={given!r} is none of {', '.join(known)}")
 
@@ -255,7 +263,7 @@ def activation(
         definition = Definition(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
-            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, output_requires,
+            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, randomized, output_requires,
             {"value": Primitive(body) if family == "elementwise" else body},
         )  # fmt: skip
         DEFINITIONS[definition.name] = definition

@@ -48,27 +48,32 @@ def _opening(program: Program, names: list[str], kind: str, wide: bool) -> str:
 def elementwise(program: Program, operation: Operation, kind: str, wide: bool, parallel: bool, arrays: Sequence[bool]) -> str:
     """The module of one operation; `arrays` says for each parameter whether it is an array or a number.
 
-    ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers as float64, and as outputs after the first the
-    addresses of arrays in the working type.
+    ``run(n, inputs ..., outputs ...)``: addresses of `n` stored elements each, numbers as float64, and as outputs beyond the stored
+    ones the addresses of arrays in the working type.
     """
     params = [f"p{i}" for i in range(len(arrays))]
     addresses = [f"x{i}" for i in range(operation.arrays)] + [p for p, array in zip(params, arrays, strict=True) if array]
     inputs = [f"x{i}" for i in range(operation.arrays)] + params
     outputs = [f"y{i}" for i in range(operation.outputs)]
     call = f"def_{operation.function}({', '.join(f'load({a}_, i)' if a in addresses else f'{a}_' for a in inputs)})"
-    pointers = [f"{a}_ = stored({a})" for a in [*addresses, "y0"]] + [f"{a}_ = working({a})" for a in outputs[1:]]
+    stored = operation.stored
+    pointers = [f"{a}_ = stored({a})" for a in [*addresses, *outputs[:stored]]] + [f"{a}_ = working({a})" for a in outputs[stored:]]
     pointers += [f"{p}_ = REAL({p})" for p in params if p not in addresses]
     if operation.outputs == 1:
         body = ["for i in range(begin, end):", f"    store(y0_, i, {call})"]
-    else:  # y0 may be an input and waits on the stack until everything is read
+    else:  # what is stored may be an input and waits on the stack until everything is read
+        blocks = [f"block{i}" for i in range(stored)]
         body = [
-            "block = stack(REAL)",
+            *(f"{block} = stack(REAL)" for block in blocks),
             "for first in range(begin, end, BLOCK):",
             "    last = min(end, first + BLOCK)",
             "    for i in range(first, last):",
-            f"        block[i - first], {', '.join(f'{y}_[i]' for y in outputs[1:])} = {call}",
-            "    for i in range(first, last):",
-            "        store(y0_, i, block[i - first])",
+            f"        {', '.join([*(f'{block}[i - first]' for block in blocks), *(f'{y}_[i]' for y in outputs[stored:])])} = {call}",
+            *(
+                line
+                for i, block in enumerate(blocks)
+                for line in ("    for i in range(first, last):", f"        store(y{i}_, i, {block}[i - first])")
+            ),
         ]
     names = ", ".join([*inputs, *outputs])
     kinds = ", ".join("types.intp" if a in addresses else "types.float64" for a in inputs) + ", types.intp" * len(outputs)

@@ -15,8 +15,8 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 
-from fastact.kernels.definitions import DEFINITIONS
-from fastact.reference import jets
+from ..kernels.definitions import DEFINITIONS
+from ..reference import jets
 
 #: Enough for sqrt(x^2 + 1) - x at the largest float64, and for 1 - tanh(x)^2 where it underflows.
 PRECISION = 2300
@@ -58,7 +58,9 @@ VOCABULARY |= {"pi": mp.pi(), "e": mp.e(), "abs": abs, "min": min, "max": max}
 
 def evaluate(formula: str, order: int, argument: str | None, **values: Any) -> Any:
     """The formula's derivatives up to `order` with respect to `argument`, at mpf numbers: a tuple."""
-    jetted = {n: jets.variable(v, order, MPMATH) if n == argument else jets.Jet((v, *[mp.mpf(0)] * order), MPMATH) for n, v in values.items()}
+    jetted = {
+        n: jets.variable(v, order, MPMATH) if n == argument else jets.Jet((v, *[mp.mpf(0)] * order), MPMATH) for n, v in values.items()
+    }
     found = eval(formula, {"__builtins__": {}}, {**VOCABULARY, **jetted})
     return found.c if isinstance(found, jets.Jet) else (mp.mpf(found), *[mp.mpf(0)] * order)
 
