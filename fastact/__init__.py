@@ -4,7 +4,8 @@
 >>> fastact.relu(np.array([-1.0, 0.5]))
 array([0. , 0.5])
 
-``fastact.ACTIVATIONS`` holds all functions by name; each has ``derivative`` and ``backward``.
+``fastact.ACTIVATIONS`` holds all functions by name; each has ``derivative`` and ``backward``; ``fastact.get`` finds
+them by the names of other frameworks, ``fastact.catalogue()`` tells what is known of each.
 """
 
 from ._source_tree import check as _check
@@ -13,7 +14,9 @@ _check()
 
 from . import backends as _backends  # first: the package must not take the name of the function below
 from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
+from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .names import get
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
@@ -26,8 +29,10 @@ __all__ = sorted(
         "Activation",
         "RowwiseActivation",
         "backends",
+        "catalogue",
         "count_calls",
         "explain",
+        "get",
         "use_accuracy",
         "use_backend",
         *ACTIVATIONS,

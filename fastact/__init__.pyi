@@ -4,9 +4,11 @@ from .activation import Activation as Activation
 from .activation import RowwiseActivation as RowwiseActivation
 from .activation import count_calls as count_calls
 from .activation import explain as explain
+from .catalogue import catalogue as catalogue
 from .dispatch import backends as backends
 from .dispatch import use_accuracy as use_accuracy
 from .dispatch import use_backend as use_backend
+from .names import get as get
 
 __version__: str
 __all__: list[str]

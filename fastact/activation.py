@@ -6,9 +6,14 @@ itself and hands everything else to `_general`, here.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+from collections.abc import Mapping
+from numbers import Real
+from types import MappingProxyType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -44,6 +49,8 @@ class _Direction(compiled.Entry):
 
     #: As for ufuncs: the inputs whose masks and classes the result takes.
     nin = 1
+    #: Defaults that are not the definition's own.
+    changed: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, definition: Definition, direction: str) -> None:
         super().__init__(f"{definition.name}_{direction}", self._general, definition.params)
@@ -76,10 +83,12 @@ class _Direction(compiled.Entry):
         return inspect.Signature([*found, *(P(name, P.KEYWORD_ONLY, default=default) for name, default in self.options.items())])
 
     def __repr__(self) -> str:
-        return f"<fastact.{self.__name__}>"
+        name, dot, direction = self.__name__.partition(".")
+        changed = ", ".join(f"{n}={value!r}" for n, value in self.changed.items())
+        return f"<fastact.{name}{changed and f'({changed})'}{dot}{direction}>"
 
     def __reduce__(self) -> Any:
-        return _find, (self.definition.name, self.direction)
+        return _find, (self.definition.name, self.direction, dict(self.changed))
 
     def __copy__(self) -> _Direction:
         return self
@@ -206,6 +215,7 @@ class Activation(_Direction):
     def _in(self, direction: str) -> _Direction:
         made = _Direction(self.definition, direction)
         made.__doc__ = getattr(docstrings, direction)(self.definition)
+        made.changed = self.changed
         return made
 
     # Made when they are first asked for: there are hundreds.
@@ -237,6 +247,59 @@ class Activation(_Direction):
             )
 
         return backward_from_output
+
+    def with_defaults(self, **params: float) -> Activation:
+        """The same function, on the same kernels, with other defaults for its parameters.
+
+        What its `definition` says of values and slopes still speaks of the original defaults.
+
+        Parameters
+        ----------
+        **params : float
+            The new defaults; also for parameters that had to be given.
+
+        Returns
+        -------
+        Activation
+            The same object for the same defaults; pickled and copied with them.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that the function does not have, or that is no real number.
+
+        Examples
+        --------
+        >>> import numpy as np, fastact
+        >>> leaky = fastact.leaky_relu.with_defaults(alpha=0.2)
+        >>> leaky, leaky.backward
+        (<fastact.leaky_relu(alpha=0.2)>, <fastact.leaky_relu(alpha=0.2).backward>)
+        >>> leaky(np.array([-1.0, 1.0]))
+        array([-0.2,  1. ])
+        """
+        defaults, label = self.definition.params, f"{self.__name__}.with_defaults"
+        given: Mapping[str, Any] = params
+        for name, value in given.items():
+            if name not in defaults:
+                raise TypeError(f"{label}() got an unexpected keyword argument {name!r}; it takes {', '.join(defaults) or 'none'}")
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{label}: {name} must be a real number, not {value!r}")
+        changed = {**self.changed, **{name: float(value) for name, value in given.items() if value != defaults[name]}}
+        if changed == self.changed:
+            return self
+        # The value's scalar function tells activations apart; their names need not.
+        key = self.definition.roles["value"], frozenset(changed.items())
+        found = _with_defaults.get(key)
+        if found is None:
+            made = type(self)(dataclasses.replace(self.definition, params={**defaults, **changed}))
+            made.__doc__ = docstrings.with_defaults(self.definition, changed)
+            made.changed = changed
+            found = _with_defaults.setdefault(key, made)
+        return found
+
+
+#: Activations with other defaults, while somebody holds them.
+_with_defaults: WeakValueDictionary[tuple[Any, frozenset[tuple[str, float]]], Activation] = WeakValueDictionary()
 
 
 class RowwiseActivation:
@@ -322,9 +385,9 @@ def _where(label: str, where: Any, x: Any, module: Any) -> Any:
     return where
 
 
-def _find(name: str, direction: str) -> Any:
+def _find(name: str, direction: str, changed: Mapping[str, float] = MappingProxyType({})) -> Any:
     """What pickle looks up."""
-    found = ACTIVATIONS[name]
+    found = ACTIVATIONS[name].with_defaults(**changed) if changed else ACTIVATIONS[name]
     return found if direction == "value" else getattr(found, direction)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 from .kernels.definitions import Definition
 from .kernels.definitions.language import DERIVATIVE_BOUND
@@ -80,6 +81,15 @@ def elementwise(definition: Definition) -> str:
         notes,
         f">>> y = fastact.{definition.name}({arguments})\n>>> y.shape, y.dtype\n((3,), dtype('float64'))",
     )
+
+
+def with_defaults(definition: Definition, changed: Mapping[str, float]) -> str:
+    """The docstring of an activation with other defaults than those of its definition."""
+    defaults = ", ".join(f"``{name} = {value!r}``" for name, value in changed.items())
+    return f"""{definition.doc.strip()}
+
+By default {defaults}. Otherwise takes, returns and raises what ``fastact.{definition.name}`` does.
+"""
 
 
 def derivative(definition: Definition) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import shutil
@@ -68,10 +69,8 @@ def test_docstring_examples() -> None:
     failures, count = doctest.testmod(fastact)
     assert failures == 0
     assert count > 3 * len(fastact.ACTIVATIONS)
-    from fastact import activation, dispatch
-
-    for module in (activation, dispatch):
-        failures, count = doctest.testmod(module)
+    for module in ("activation", "catalogue", "dispatch", "names"):
+        failures, count = doctest.testmod(importlib.import_module(f"fastact.{module}"))
         assert failures == 0
         assert count
 

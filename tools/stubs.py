@@ -15,7 +15,9 @@ def text() -> str:
 
     fixed = {
         ".activation": ("ACTIVATIONS", "Activation", "RowwiseActivation", "count_calls", "explain"),
+        ".catalogue": ("catalogue",),
         ".dispatch": ("backends", "use_accuracy", "use_backend"),
+        ".names": ("get",),
     }
     lines = ["# Written by tools/stubs.py; do not edit."]
     lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..catalogue import ACCURACY
 from ..kernels.definitions import DEFINITIONS
 from .measure import COLUMNS, DIRECTIONS, KINDS, Case, Found, bound
 
 #: Beside the code that it describes; the catalogue reads it.
-RECORD = Path(__file__).parents[1] / "accuracy.json"
+RECORD = ACCURACY
 
 HEAD = """# Accuracy
 
