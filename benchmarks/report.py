@@ -27,10 +27,10 @@ from fastact.cli.bench import ROW, Task, contestants, race
 from fastact.cli.info import versions
 from fastact.kernels import lower
 from fastact.kernels.cpu import compiled
+from fastact.kernels.definitions import DEFINITIONS
 from fastact.machine import cores, processor
 from fastact.regression import suite
 from fastact.regression.check import ORACLE
-from fastact.regression.suite import Row
 from fastact.verify import peers
 
 SIZE = 1 << 20
@@ -81,7 +81,7 @@ def speed_table(direction: str, seconds: float) -> str:
     rng = np.random.default_rng(0)
     flat = [rng.standard_normal(SIZE).astype(np.float32) for _ in range(2)]
     best: dict[str, dict[str, float]] = {}
-    for name in tqdm([name for name in ACTIVATIONS if direction in suite.directions(name)], direction, unit="function", leave=False):
+    for name in tqdm([name for name in suite.mainstream() if direction in suite.directions(name)], direction, unit="function", leave=False):
         rows = [a.reshape(-1, ROW) if ACTIVATIONS[name].definition.family == "rowwise" else a for a in flat]
         with np.errstate(all="ignore"):
             best[name] = {who: min(times) / SIZE * 1e9 for who, times in race(calls(Task(name, direction, *rows)), seconds).items()}
@@ -109,37 +109,23 @@ def speed(seconds: float) -> str:
 # ---------------------------------------------------------------- what there is
 
 
-def works(backend: str, function: str, direction: str, kind: str) -> bool:
-    """Whether a backend serves this; tried out where the backend is there."""
-    try:
-        Row(backend, function, direction, kind, 8).prepare()()
-    except (LookupError, TypeError, ValueError, NotImplementedError):
-        return False
-    return True
-
-
 def support() -> str:
-    """The support section."""
-    missing = [name for name in registry.REGISTRY if registry.available(name) is not None]
-    lowered = lower.parse().operations
-    lines = []
-    for name in tqdm(ACTIVATIONS, "support", unit="function", leave=False):
-        definition = ACTIVATIONS[name].definition
-        rows: dict[tuple[str, ...], list[str]] = {}  # what the backends support -> directions
-        for direction in suite.directions(name):
-            cells = []
-            for backend in registry.REGISTRY:
-                if backend in missing:
-                    served = suite.kinds() if definition.family == "rowwise" or lower.role_name(name, direction) in lowered else ()
-                else:
-                    served = tuple(kind for kind in suite.kinds() if works(backend, name, direction, kind))
-                cells.append("all" if served == suite.kinds() else ", ".join(served) or "-")
-            rows.setdefault(tuple(cells), []).append(direction)
-        signature = ", ".join(["x", *(p if default is None else f"{p}={default:g}" for p, default in definition.params.items())])
-        lines += [[f"`{name}({signature})`", ", ".join(directions), *cells] for cells, directions in rows.items()]
-    notes = [f"all: {', '.join(suite.kinds())}."]
-    notes += [f"{name} is not on the machine that wrote this table, which has it from the definitions." for name in missing]
-    return "\n\n".join([markdown(["function", "directions", *registry.REGISTRY], lines), " ".join(notes)])
+    """The support section: functions by family, and how many have what."""
+    program = lower.parse()
+    families: dict[str, list[str]] = {}
+    for name, definition in DEFINITIONS.items():
+        functions = (f"{name}_value", f"{name}_term")
+        file = next(program.functions[f].file.stem for f in functions if f in program.functions)
+        link = f"[{name}](docs/reference/{name}.md)" if definition.family == "elementwise" else name
+        families.setdefault(file, []).append(link)
+    elementwise = [d for d in DEFINITIONS.values() if d.family == "elementwise"]
+    smooth, back = (sum(role in d.roles for d in elementwise) for role in ("second_derivative", "derivative_from_output"))
+    return "\n\n".join([
+        f"{len(elementwise)} elementwise functions ([docs/reference](docs/reference/index.md) has a page with a plot for each) and softmax, in"
+        f" {', '.join(suite.kinds())}, on the backends {', '.join(registry.REGISTRY)}: value, `derivative`, `backward`, `value_and_derivative`;"
+        f" {smooth} of them smooth, with `derivative(x, order=2)`; {back} with `backward_from_output`.",
+        markdown(["family", "functions"], [[file, ", ".join(names)] for file, names in families.items()]),
+    ])  # fmt: skip
 
 
 # ---------------------------------------------------------------- the README

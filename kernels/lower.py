@@ -61,6 +61,7 @@ class Activation:
     family: str = "elementwise"
     params: list[str] = field(default_factory=list)
     learnable: list[str] = field(default_factory=list)
+    bound: float = 4.0  #: what is promised of it in ULP; less than 4 marks the functions that most models are made of
 
 
 #: What can be asked of an elementwise activation, each one pass over memory; the last two only where there is such a role.
@@ -103,6 +104,20 @@ class Operation:
     def unit_gradient(self) -> bool:
         """Whether the compiled loops have none of its own and run that of `backward` with a gradient of 1: the same bits."""
         return self.direction == "derivative" and not self.activation.learnable
+
+    @property
+    def mainstream(self) -> bool:
+        """Whether the compiled loops are made for speed, or to be short.
+
+        A build of all functions has to take minutes, not ten. The others' loops have one vector in flight, not two, which costs long
+        bodies little; and `value_and_derivative` runs their value's and their derivative's loop block by block, in the first-level cache.
+        """
+        return self.activation.bound < 4.0 or self.direction == "elementary"
+
+    @property
+    def composed(self) -> bool:
+        """Whether the compiled loops have none of its own and run two others, block by block."""
+        return self.direction == "value_and_derivative" and not (self.mainstream or self.activation.learnable)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -250,7 +265,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             assert isinstance(params, dict)
             assert isinstance(learnable, tuple)
             assert isinstance(family, str)
-            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable))
+            bound = literal(decorator, "bound", 4.0)
+            assert isinstance(bound, float)
+            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable), bound)
             if family == "elementwise":
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
@@ -475,15 +492,27 @@ def to_numba(program: Program, names: list[str], type_: str) -> str:
 
 def to_cxx_operations(program: Program, names: list[str]) -> str:
     """The C++ structs of operations, and the table ``entries`` of their loops, for ``cpu/isa.cpp``."""
-    loops = [name for name in names if not program.operations[name].unit_gradient]
-    out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program, loops)]
+    own = [name for name in names if not (program.operations[name].unit_gradient or program.operations[name].composed)]
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program, own)]
     out += ["using Plain = void (*)();", "const Entry entries[] = {"]
-    packs = {"float32": "PackF", "float64": "PackD"}
+    packs = {"float32": ("PackF", "VecF"), "float64": ("PackD", "VecD")}
+
+    def loops(o: Operation, direction: str) -> list[str]:
+        name = o.function if o.direction == "elementary" else role_name(o.activation.name, direction)
+        return [
+            f"reinterpret_cast<Plain>(elementwise<{name}_op, {pack[not o.mainstream]}>)" if t in o.types else "nullptr"
+            for t, pack in packs.items()
+        ]
+
     for name in names:
         o = program.operations[name]
-        loop = role_name(o.activation.name, "backward") if o.unit_gradient else name
-        found = [f"reinterpret_cast<Plain>(elementwise<{loop}_op, {pack}>)" if t in o.types else "nullptr" for t, pack in packs.items()]
-        out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {o.stored}, {int(o.unit_gradient)}, {", ".join(found)}}},')
+        first, second = o.direction, ["nullptr", "nullptr"]
+        if o.composed:
+            first, second = "value", loops(o, "backward")
+        elif o.unit_gradient:
+            first = "backward"
+        found = ", ".join([*loops(o, first), *second])
+        out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {o.stored}, {int(o.unit_gradient)}, {found}}},')
     return "\n".join([*out, "};", ""])
 
 
@@ -491,8 +520,8 @@ def parts(program: Program, count: int) -> list[list[str]]:
     """All operations in `count` parts that take about as long to compile; an activation's stay together."""
     weights: dict[str, int] = {}
     for name, o in program.operations.items():
-        size = sum(len(ast.dump(f.bodies[t])) for f in program.needed([name]) for t in o.types)
-        weights[o.activation.name] = weights.get(o.activation.name, 0) + (0 if o.unit_gradient else size)
+        size = sum(len(ast.dump(f.bodies[t])) for f in program.needed([name]) for t in o.types) * (1 + o.mainstream)
+        weights[o.activation.name] = weights.get(o.activation.name, 0) + (0 if o.unit_gradient or o.composed else size)
     loads, found = [0] * count, [set[str]() for _ in range(count)]
     for activation in sorted(weights, key=weights.__getitem__, reverse=True):
         lightest = loads.index(min(loads))

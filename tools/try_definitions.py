@@ -38,7 +38,7 @@ FLAGS += ['-DFASTACT_OPERATIONS="operations.hpp"']
 class Entry(ctypes.Structure):
     _fields_ = [  # noqa: RUF012
         ("name", ctypes.c_char_p), *((n, ctypes.c_int) for n in ("inputs", "outputs", "arrays", "stored", "unit_gradient")),
-        ("loop32", ctypes.c_void_p), ("loop64", ctypes.c_void_p),
+        ("loop32", ctypes.c_void_p), ("loop64", ctypes.c_void_p), ("derivative32", ctypes.c_void_p), ("derivative64", ctypes.c_void_p),
     ]  # fmt: skip
 
 

@@ -138,42 +138,74 @@ static const std::size_t kind_size[] = {2, 2, 4, 8};
 template <class T> using Loop = void (*)(const T *const *, const std::ptrdiff_t *, T *const *, std::size_t);
 
 template <class T>
-static void through_blocks(const Entry *e, Loop<T> loop, int inputs, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out,
-                           std::size_t n) {
+static void loop_of(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n);
+
+template <class T>
+static void through_blocks(const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
     constexpr std::size_t block = 512;  // 512 doubles, three in and two out: 20 KiB, in the first-level cache
     alignas(64) T scratch_in[MAX_INPUTS][block];
     alignas(64) T scratch_out[MAX_OUTPUTS][block];
     const T *from[MAX_INPUTS];
     T *to[MAX_OUTPUTS];
-    for (int k = 0; k < inputs; k++) from[k] = step[k] ? scratch_in[k] : static_cast<const T *>(in[k]);
+    for (int k = 0; k < e->inputs; k++) from[k] = step[k] ? scratch_in[k] : static_cast<const T *>(in[k]);
     for (int k = 0; k < e->outputs; k++) to[k] = scratch_out[k];
     const std::size_t size = kind_size[kind];
     for (std::size_t i = 0; i < n; i += block) {
         const std::size_t m = n - i < block ? n - i : block;
-        for (int k = 0; k < inputs; k++)
+        for (int k = 0; k < e->inputs; k++)
             if (step[k]) widen_any(kind, static_cast<const char *>(in[k]) + i * size, scratch_in[k], m);
-        loop(from, step, to, m);
+        loop_of<T>(e, from, step, to, m);
         for (int k = 0; k < e->outputs; k++)
             if (k < e->stored) narrow_any(kind, scratch_out[k], static_cast<char *>(out[k]) + i * size, m);
             else __builtin_memcpy(static_cast<T *>(out[k]) + i, scratch_out[k], m * sizeof(T));
     }
 }
 
+template <class T> struct Ones {
+    T values[SPLAT];
+    constexpr Ones() : values{} {
+        for (T &v : values) v = T(1);
+    }
+};
+template <class T> static constexpr Ones<T> all_ones;
+
+// One loop after the other over a block that stays in the first-level cache. An output may be the input: what it overwrites comes last.
+template <class T>
+static void composed(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
+    const auto value = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
+    const auto derivative = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->derivative64 : e->derivative32);
+    constexpr std::size_t block = 1024;
+    for (std::size_t i = 0; i < n; i += block) {
+        const std::size_t m = n - i < block ? n - i : block;
+        const T *from[MAX_INPUTS + 1] = {all_ones<T>.values};
+        std::ptrdiff_t steps[MAX_INPUTS + 1] = {0};
+        bool first_overwrites = false;
+        for (int k = 0; k < e->inputs; k++) {
+            from[k + 1] = in[k] + (step[k] ? i : 0), steps[k + 1] = step[k];
+            first_overwrites |= in[k] == out[0];
+        }
+        T *const y = out[0] + i, *const d = out[1] + i;
+        if (first_overwrites) derivative(from, steps, &d, m), value(from + 1, steps + 1, &y, m);
+        else value(from + 1, steps + 1, &y, m), derivative(from, steps, &d, m);
+    }
+}
+
+template <class T>
+static void loop_of(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
+    if (e->derivative64) return composed<T>(e, in, step, out, n);
+    const auto loop = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
+    if (!e->unit_gradient) return loop(in, step, out, n);
+    const T *from[MAX_INPUTS + 1] = {all_ones<T>.values};  // the derivative is the gradient's product with 1
+    std::ptrdiff_t steps[MAX_INPUTS + 1] = {0};
+    for (int k = 0; k < e->inputs; k++) from[k + 1] = in[k], steps[k + 1] = step[k];
+    loop(from, steps, out, n);
+}
+
 template <class T>
 static void run_typed(const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
-    const auto loop = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
-    const void *from[MAX_INPUTS + 1];
-    std::ptrdiff_t steps[MAX_INPUTS + 1];
-    int inputs = e->inputs;
-    alignas(64) T ones[SPLAT];
-    if (e->unit_gradient) {  // the derivative is the gradient's product with 1
-        for (int k = 0; k < SPLAT; k++) ones[k] = T(1);
-        from[0] = ones, steps[0] = 0;
-        for (int k = 0; k < inputs; k++) from[k + 1] = in[k], steps[k + 1] = step[k];
-        inputs++, in = from, step = steps;
-    }
-    if (kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32)) loop(reinterpret_cast<const T *const *>(in), step, reinterpret_cast<T *const *>(out), n);
-    else through_blocks<T>(e, loop, inputs, kind, in, step, out, n);
+    if (kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32))
+        loop_of<T>(e, reinterpret_cast<const T *const *>(in), step, reinterpret_cast<T *const *>(out), n);
+    else through_blocks<T>(e, kind, in, step, out, n);
 }
 
 // Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand splatted
