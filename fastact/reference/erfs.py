@@ -16,7 +16,8 @@ from .sigmoids import logistic
 
 def _ratio(u: Array) -> Array:
     """erf(u) / u."""
-    return np.where(u < 1e-150, 2 / sqrt(pi), special.erf(u) / np.where(u > 0, u, 1.0))
+    small = np.abs(u) < 1e-150
+    return np.where(small, 2 / sqrt(pi), special.erf(u) / np.where(small, 1.0, u))
 
 
 def _value(x: Array, v: Array, tail: Array) -> Array:
@@ -49,7 +50,7 @@ def _softplus(x: Array, gamma: Array, delta: Array) -> tuple[Array, Array, Array
 
 def _pserf(x: Array, gamma: Array, delta: Array) -> Array:
     c, v, _, tail = _softplus(x, gamma, delta)
-    return np.where(delta * x > 5000, x, _value(c, v, tail))
+    return np.where(delta * x > 5000, np.copysign(1.0, gamma) * x, _value(c, v, tail))
 
 
 def _pserf_derivative(x: Array, gamma: Array, delta: Array) -> Array:
@@ -73,6 +74,28 @@ def _serf_second_derivative(x: Array) -> Array:
     return _pserf_second_derivative(x, np.float64(1), np.float64(1))
 
 
+def _exponential(x: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
+    """(alpha * exp(z) over exp(min(z, 0)), min(z, 0)), z = beta * x."""
+    z, low = product(beta, x)
+    return alpha * np.exp(np.clip(z, 0.0, 20.0)) * (1 + low), np.minimum(z, 0.0)
+
+
+def _erf_act(x: Array, alpha: Array, beta: Array) -> Array:
+    return np.where(beta * x > 20, np.copysign(1.0, alpha) * x, _value(x, *_exponential(x, alpha, beta)))
+
+
+def _erf_act_derivative(x: Array, alpha: Array, beta: Array) -> Array:
+    v, tail = _exponential(x, alpha, beta)
+    return _derivative(x, v, beta * v, tail)
+
+
+def _erf_act_second_derivative(x: Array, alpha: Array, beta: Array) -> Array:
+    v, tail = _exponential(x, alpha, beta)
+    return _second_derivative(x, v, beta * v, beta, tail)
+
+
 ORACLES = {
     "serf": oracle(_serf, _serf_derivative, _serf_second_derivative),
+    "pserf": oracle(_pserf, _pserf_derivative, _pserf_second_derivative),
+    "erf_act": oracle(_erf_act, _erf_act_derivative, _erf_act_second_derivative),
 }

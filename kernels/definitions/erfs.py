@@ -177,18 +177,22 @@ def times_erf_slope(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any) -> A
 def times_erf_curve(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any, y: Any, y_low: Any) -> Any:
     """Its second derivative 2 / sqrt(pi) * exp(-u^2) * u' * (2 + x * (y - 2 u u')) for u'' = y * u'."""
     u, u_low = clipped(v, v_low, s)
-    c = x if u < GONE_64 else copysign(1.0, x)
-    t = s * TINY_64
+    # Where exp(-u^2) has vanished, numbers of the same signs that do no harm.
+    inside = u < GONE_64
+    c = x if inside else copysign(1.0, x)
+    d = w if inside else copysign(1e4, w)
+    d_low = w_low if inside else 0.0
+    t = s * TINY_64 if inside else 1.0
     p, scale = exp_minus_square_low(u, u_low)
-    m, m_low = multiply(u, u_low, w * t, w_low * t)
-    d, d_low = add(y, y_low, -2.0 * m, -2.0 * m_low)
-    b, b_low = multiply_add(c, 0.0, d, d_low, 2.0, 0.0)
-    k, k_low = multiply(w, w_low, SLOPE_64, SLOPE_LOW_64)
+    m, m_low = multiply(u, u_low, d * t, d_low * t)
+    a, a_low = add(y, y_low, -2.0 * m, -2.0 * m_low)
+    b, b_low = multiply_add(c, 0.0, a, a_low, 2.0, 0.0)
+    k, k_low = multiply(d, d_low, SLOPE_64, SLOPE_LOW_64)
     n, n_low = multiply(b, b_low, k, k_low)
     f, f_low = grow(n, n_low, p)
     # One of the two scales is harmless and goes in first.
     near = u < 1.0
-    return scale_down(rounded(f, f_low) * ((scale if near else s) * TINY_64), s if near else scale)
+    return scale_down(rounded(f, f_low) * (scale * TINY_64 if near else t), s if near else scale)
 
 
 @primitive
@@ -257,3 +261,86 @@ def _(x: Any) -> Any:
 @serf.second_derivative
 def _(x: Any) -> Any:
     return gated_curve(x, 1.0, 1.0)
+
+
+@activation(
+    formula="x * erf(gamma * softplus(delta * x))",
+    derivative_formula="erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * gamma * delta * sigmoid(delta * x), u = gamma * softplus(delta * x)",
+    value_range="[-0.5061, inf)",
+    params={"gamma": 1.25, "delta": 0.85},
+    examples=((1.25, 0.85), (0.9, 1.1), (-1.5, 0.7), (4.0, 1.2)),
+    cost="erf",
+    limits={-inf: -0.0, inf: inf, -0.0: -0.0},
+    roots={"derivative": (-1.4329476,), "second_derivative": (-2.6783555, 1.0027563)},
+    lipschitz=1.053564414058,
+    source="Biswas et al. (2021)",
+)
+def pserf(x: Any, gamma: Any, delta: Any) -> Any:
+    """Parametric serf, x * erf(gamma * softplus(delta * x)).
+
+    For abs(gamma) and abs(delta) of 0.1 to 1e3.
+    """
+    y = gated(x, abs(gamma), delta)
+    return -y if gamma < 0.0 else y
+
+
+@pserf.derivative
+def _(x: Any, gamma: Any, delta: Any) -> Any:
+    y = gated_slope(x, abs(gamma), delta)
+    return -y if gamma < 0.0 else y
+
+
+@pserf.second_derivative
+def _(x: Any, gamma: Any, delta: Any) -> Any:
+    y = gated_curve(x, abs(gamma), delta)
+    return -y if gamma < 0.0 else y
+
+
+@primitive
+def exp_scaled(z: Any, z_low: Any, factor: Any) -> Any:
+    """(v, v_low, s): factor * exp(z + z_low) = v * s * TINY, factor not negative; at the upper end no more than the largest u asks for."""
+    c = min(max(z, pick(z, -FAR_32, -FAR_64)), pick(z, 44.0, 350.0))
+    p, s = exp_down_low(c, z_low if c == z else 0.0)
+    v, v_low = exact_grow(factor, 0.0, p)
+    return v, v_low, s
+
+
+@activation(
+    formula="x * erf(alpha * exp(min(beta * x, 1000)))",
+    derivative_formula="erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * beta * u, u = alpha * exp(beta * x)",
+    value_range="[-0.2053, inf)",
+    params={"alpha": 0.5, "beta": 1.0},
+    examples=((0.5, 1.0), (0.75, 0.75), (-0.4, 1.3), (2.0, 0.9)),
+    cost="erf",
+    limits={-inf: -0.0, inf: inf, -0.0: -0.0},
+    roots={"derivative": (-1.0218728,), "second_derivative": (-2.0178315, 0.9229576)},
+    lipschitz=1.193854814667,
+    source="Biswas, Kumar, Banerjee and Pandey, ErfAct (2021)",
+)
+def erf_act(x: Any, alpha: Any, beta: Any) -> Any:
+    """ErfAct, x * erf(alpha * exp(beta * x)).
+
+    For abs(alpha) and abs(beta) of 1e-3 to 1e3.
+    """
+    z = beta * x
+    v, v_low, s = exp_scaled(z, fma(beta, x, -z), abs(alpha))
+    y = times_erf(within(x, z), v, v_low, s)
+    return -y if alpha < 0.0 else y
+
+
+@erf_act.derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    z = beta * x
+    v, v_low, s = exp_scaled(z, fma(beta, x, -z), abs(alpha))
+    w, w_low = exact_multiply(v, v_low, beta, 0.0)
+    y = times_erf_slope(within(x, z), v, v_low, s, w, w_low)
+    return -y if alpha < 0.0 else y
+
+
+@erf_act.second_derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    z = beta * x
+    v, v_low, s = exp_scaled(z, fma(beta, x, -z), abs(alpha))
+    w, w_low = exact_multiply(v, v_low, beta, 0.0)
+    y = times_erf_curve(within(x, z), v, v_low, s, w, w_low, beta, 0.0)
+    return -y if alpha < 0.0 else y
