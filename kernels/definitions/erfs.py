@@ -9,14 +9,23 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, copysign, fma, max, min, pick, poly, primitive
+from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .primitives import (
     ATANH_64,
+    DOWN_32,
+    DOWN_64,
     ERF_32,
     ERF_64,
+    EXP_32,
+    EXP_64,
     HUGE_32,
     HUGE_64,
+    LN2_HIGH_32,
+    LN2_HIGH_64,
+    LN2_LOW_32,
+    LN2_LOW_64,
     LOG1P_UNIT_32,
+    LOG2E,
     SQRT2,
     SQRT2_LOW_64,
     TINY_32,
@@ -124,10 +133,19 @@ def clipped(v: Any, v_low: Any, s: Any) -> Any:
 
 
 @primitive
-def exp_minus_square_low(u: Any, u_low: Any) -> Any:
-    """(p, s) of `exp_down`: exp(-(u + u_low)^2)."""
+def exp_minus_square_pair(u: Any, u_low: Any) -> Any:
+    """(p, p_low, s) as `exp_down` has them: exp(-(u + u_low)^2)."""
     square = u * u
-    return exp_down_low(-square, -fma(u + u, u_low, fma(u, u, -square)))
+    low = -fma(u + u, u_low, fma(u, u, -square))
+    magic = pick(u, DOWN_32, DOWN_64)
+    z = fma(-square, LOG2E, magic)
+    k = z - magic
+    c = fma(k, pick(u, -LN2_HIGH_32, -LN2_HIGH_64), -square)
+    d = fma(k, pick(u, -LN2_LOW_32, -LN2_LOW_64), low)
+    r = c + d
+    q = r * r * poly(r, EXP_32, EXP_64)
+    p = r + q
+    return p, (q - (p - r)) + (d - (r - c)), from_bits(bits(z) << pick(u, 23, 52))
 
 
 @primitive
@@ -145,9 +163,9 @@ def times_erf(x: Any, v: Any, v_low: Any, s: Any) -> Any:
     u, u_low = clipped(v, v_low, s)
     square = u * u
     f, f_low = grow(v, v_low, poly(square, ERF_32, ERF_64))
-    p, scale = exp_minus_square_low(u, u_low)
+    p, p_low, scale = exp_minus_square_pair(u, u_low)
     r, r_low = erfcx(u, u_low)
-    e, e_low = grow(r, r_low, p)
+    e, e_low = grow(r, fma(p_low, r, r_low), p)
     return scale_down(x * rounded(f, f_low), s) if u < 1.0 else x * (1.0 - scale_down(rounded(e, e_low), scale))
 
 
@@ -156,21 +174,22 @@ def times_erf_slope(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any) -> A
     """Its derivative erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * u' for u' = w * s * TINY."""
     u, u_low = clipped(v, v_low, s)
     c = x if u < pick(x, GONE_32, GONE_64) else copysign(1.0, x)
-    p, scale = exp_minus_square_low(u, u_low)
+    p, p_low, scale = exp_minus_square_pair(u, u_low)
     y, y_low = exact_multiply(c, 0.0, w, w_low)
     k, k_low = exact_multiply(y, y_low, pick(x, SLOPE_32, SLOPE_64), pick(x, SLOPE_LOW_32, SLOPE_LOW_64))
     # near: v erf(u) / u + x w 2 / sqrt(pi) exp(-u^2)
     square = u * u
     t = scale * pick(x, TINY_32, TINY_64)
-    e, e_low = exact_grow(k, k_low, p)
+    e, e_low = exact_grow(k, fma(p_low, k, k_low), p)
     f, f_low = exact_grow(v, v_low, poly(square, ERF_32, ERF_64))
     n, n_low = exact_add(f, f_low, e * t, e_low * t)
     # far: 1 - exp(-u^2) (erfcx(u) - x u' 2 / sqrt(pi))
     q = s * pick(x, TINY_32, TINY_64)
     r, r_low = erfcx(u, u_low)
-    d, d_low = add(r, r_low, -k * q, -k_low * q)
-    h, h_low = grow(d, d_low, p)
-    return scale_down(n + n_low, s) if u < 1.0 else 1.0 - scale_down(rounded(h, h_low), scale)
+    d, d_low = exact_add(r, r_low, -k * q, -k_low * q)
+    h, h_low = exact_grow(d, fma(p_low, d, d_low), p)
+    m, m_low = exact_add(1.0, 0.0, -h * t, -h_low * t)
+    return scale_down(n + n_low, s) if u < 1.0 else m + m_low
 
 
 @primitive
@@ -183,13 +202,13 @@ def times_erf_curve(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any, y: A
     d = w if inside else copysign(1e4, w)
     d_low = w_low if inside else 0.0
     t = s * TINY_64 if inside else 1.0
-    p, scale = exp_minus_square_low(u, u_low)
+    p, p_low, scale = exp_minus_square_pair(u, u_low)
     m, m_low = multiply(u, u_low, d * t, d_low * t)
     a, a_low = add(y, y_low, -2.0 * m, -2.0 * m_low)
     b, b_low = multiply_add(c, 0.0, a, a_low, 2.0, 0.0)
     k, k_low = multiply(d, d_low, SLOPE_64, SLOPE_LOW_64)
     n, n_low = multiply(b, b_low, k, k_low)
-    f, f_low = grow(n, n_low, p)
+    f, f_low = grow(n, fma(p_low, n, n_low), p)
     # One of the two scales is harmless and goes in first.
     near = u < 1.0
     return scale_down(rounded(f, f_low) * (scale * TINY_64 if near else t), s if near else scale)
@@ -268,7 +287,7 @@ def _(x: Any) -> Any:
     derivative_formula="erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * gamma * delta * sigmoid(delta * x), u = gamma * softplus(delta * x)",
     value_range="[-0.5061, inf)",
     params={"gamma": 1.25, "delta": 0.85},
-    examples=((1.25, 0.85), (0.9, 1.1), (-1.5, 0.7), (4.0, 1.2)),
+    examples=((1.25, 0.85), (0.9, 1.1), (-1.5, 0.7), (2.0, 1.2)),
     cost="erf",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
     roots={"derivative": (-1.4329476,), "second_derivative": (-2.6783555, 1.0027563)},
@@ -278,7 +297,7 @@ def _(x: Any) -> Any:
 def pserf(x: Any, gamma: Any, delta: Any) -> Any:
     """Parametric serf, x * erf(gamma * softplus(delta * x)).
 
-    For abs(gamma) and abs(delta) of 0.1 to 1e3.
+    For abs(gamma) and abs(delta) of 0.1 to 3; beyond, the bounds hold but for the derivative next to its root.
     """
     y = gated(x, abs(gamma), delta)
     return -y if gamma < 0.0 else y
@@ -306,7 +325,7 @@ def exp_scaled(z: Any, z_low: Any, factor: Any) -> Any:
 
 
 @activation(
-    formula="x * erf(alpha * exp(min(beta * x, 1000)))",
+    formula="x * erf(alpha * exp(beta * x)) if beta * x < 1000 else x * alpha / abs(alpha)",
     derivative_formula="erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * beta * u, u = alpha * exp(beta * x)",
     value_range="[-0.2053, inf)",
     params={"alpha": 0.5, "beta": 1.0},
