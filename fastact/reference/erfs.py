@@ -33,6 +33,7 @@ def _derivative(x: Array, v: Array, w: Array, tail: Array) -> Array:
 
 def _second_derivative(x: Array, v: Array, w: Array, y: Array, tail: Array) -> Array:
     """2 / sqrt(pi) * exp(-u^2) * u' * (2 + x * (y - 2 u u')), u'' = y u'."""
+    x = np.clip(x, -1e100, 1e100)
     u, slope = v * np.exp(tail), w * np.exp(tail)
     return times_exp(2 / sqrt(pi) * w * (2 + x * (y - 2 * u * slope)), tail - u * u)
 

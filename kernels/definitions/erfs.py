@@ -50,6 +50,19 @@ GONE_32, GONE_64 = 10.5, 28.0
 # 2 / sqrt(pi)
 SLOPE_32, SLOPE_LOW_32 = 1.128379225730896, -5.863538342219759e-08
 SLOPE_64, SLOPE_LOW_64 = 1.1283791670955126, 1.533545961316588e-17
+# EXP_64 from its second and its third coefficient on
+EXP_SECOND_64 = 0.16666666666666677
+EXP_REST_64 = (
+    0.04166666666666658,
+    0.008333333333321381,
+    0.001388888888893992,
+    0.00019841269886841032,
+    2.48015872053104e-05,
+    2.755724341450517e-06,
+    2.755737975600398e-07,
+    2.510933815264787e-08,
+    2.0881506635060817e-09,
+)
 
 
 # In the primitives that lead to u, low parts are carried in float32 too: derivatives need them left of their root, and what a value does
@@ -133,19 +146,47 @@ def clipped(v: Any, v_low: Any, s: Any) -> Any:
 
 
 @primitive
-def exp_minus_square_pair(u: Any, u_low: Any) -> Any:
-    """(p, p_low, s) as `exp_down` has them: exp(-(u + u_low)^2)."""
-    square = u * u
-    low = -fma(u + u, u_low, fma(u, u, -square))
-    magic = pick(u, DOWN_32, DOWN_64)
-    z = fma(-square, LOG2E, magic)
+def grow_full(a: Any, a_low: Any, p: Any, p_low: Any) -> Any:
+    """The pair a * (1 + p + p_low), in float32 too."""
+    s, low = exact_grow(a, a_low, p)
+    return s, fma(p_low, a, low)
+
+
+@primitive
+def exp_down_full(x: Any, low: Any) -> Any:
+    """(p, p_low, s): `exp_down_low` with all but the error of its polynomial."""
+    magic = pick(x, DOWN_32, DOWN_64)
+    z = fma(x, LOG2E, magic)
     k = z - magic
-    c = fma(k, pick(u, -LN2_HIGH_32, -LN2_HIGH_64), -square)
-    d = fma(k, pick(u, -LN2_LOW_32, -LN2_LOW_64), low)
+    c = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
+    d = fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), low)
     r = c + d
     q = r * r * poly(r, EXP_32, EXP_64)
     p = r + q
-    return p, (q - (p - r)) + (d - (r - c)), from_bits(bits(z) << pick(u, 23, 52))
+    return p, (q - (p - r)) + (d - (r - c)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_down_pairs(x: Any, low: Any) -> Any:
+    """`exp_down_full` in float64 with 62 bits of exp: for an exponential that is itself an exponent."""
+    z = fma(x, LOG2E, DOWN_64)
+    k = z - DOWN_64
+    c = fma(k, -LN2_HIGH_64, x)
+    d = fma(k, -LN2_LOW_64, low)
+    r = c + d
+    r_low = d - (r - c)
+    f, f_low = multiply_add(r, 0.0, poly(r, EXP_REST_64, EXP_REST_64), 0.0, EXP_SECOND_64, 0.0)
+    g, g_low = multiply_add(r, 0.0, f, f_low, 0.5, 0.0)
+    square, square_low = multiply(r, 0.0, r, 0.0)
+    p, p_low = multiply_add(square, square_low, g, g_low, r, 0.0)
+    return p, p_low + fma(r_low, p, r_low), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_minus_square_low(u: Any, u_low: Any) -> Any:
+    """`exp_down_full` of -(u + u_low)^2."""
+    square = u * u
+    return exp_down_full(-square, -fma(u + u, u_low, fma(u, u, -square)))
 
 
 @primitive
@@ -163,9 +204,9 @@ def times_erf(x: Any, v: Any, v_low: Any, s: Any) -> Any:
     u, u_low = clipped(v, v_low, s)
     square = u * u
     f, f_low = grow(v, v_low, poly(square, ERF_32, ERF_64))
-    p, p_low, scale = exp_minus_square_pair(u, u_low)
+    p, p_low, scale = exp_minus_square_low(u, u_low)
     r, r_low = erfcx(u, u_low)
-    e, e_low = grow(r, fma(p_low, r, r_low), p)
+    e, e_low = grow_full(r, r_low, p, p_low)
     return scale_down(x * rounded(f, f_low), s) if u < 1.0 else x * (1.0 - scale_down(rounded(e, e_low), scale))
 
 
@@ -174,20 +215,20 @@ def times_erf_slope(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any) -> A
     """Its derivative erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * u' for u' = w * s * TINY."""
     u, u_low = clipped(v, v_low, s)
     c = x if u < pick(x, GONE_32, GONE_64) else copysign(1.0, x)
-    p, p_low, scale = exp_minus_square_pair(u, u_low)
+    p, p_low, scale = exp_minus_square_low(u, u_low)
     y, y_low = exact_multiply(c, 0.0, w, w_low)
     k, k_low = exact_multiply(y, y_low, pick(x, SLOPE_32, SLOPE_64), pick(x, SLOPE_LOW_32, SLOPE_LOW_64))
     # near: v erf(u) / u + x w 2 / sqrt(pi) exp(-u^2)
     square = u * u
     t = scale * pick(x, TINY_32, TINY_64)
-    e, e_low = exact_grow(k, fma(p_low, k, k_low), p)
+    e, e_low = grow_full(k, k_low, p, p_low)
     f, f_low = exact_grow(v, v_low, poly(square, ERF_32, ERF_64))
     n, n_low = exact_add(f, f_low, e * t, e_low * t)
     # far: 1 - exp(-u^2) (erfcx(u) - x u' 2 / sqrt(pi))
     q = s * pick(x, TINY_32, TINY_64)
     r, r_low = erfcx(u, u_low)
     d, d_low = exact_add(r, r_low, -k * q, -k_low * q)
-    h, h_low = exact_grow(d, fma(p_low, d, d_low), p)
+    h, h_low = grow_full(d, d_low, p, p_low)
     m, m_low = exact_add(1.0, 0.0, -h * t, -h_low * t)
     return scale_down(n + n_low, s) if u < 1.0 else m + m_low
 
@@ -202,13 +243,13 @@ def times_erf_curve(x: Any, v: Any, v_low: Any, s: Any, w: Any, w_low: Any, y: A
     d = w if inside else copysign(1e4, w)
     d_low = w_low if inside else 0.0
     t = s * TINY_64 if inside else 1.0
-    p, p_low, scale = exp_minus_square_pair(u, u_low)
+    p, p_low, scale = exp_minus_square_low(u, u_low)
     m, m_low = multiply(u, u_low, d * t, d_low * t)
     a, a_low = add(y, y_low, -2.0 * m, -2.0 * m_low)
     b, b_low = multiply_add(c, 0.0, a, a_low, 2.0, 0.0)
     k, k_low = multiply(d, d_low, SLOPE_64, SLOPE_LOW_64)
     n, n_low = multiply(b, b_low, k, k_low)
-    f, f_low = grow(n, fma(p_low, n, n_low), p)
+    f, f_low = grow_full(n, n_low, p, p_low)
     # One of the two scales is harmless and goes in first.
     near = u < 1.0
     return scale_down(rounded(f, f_low) * (scale * TINY_64 if near else t), s if near else scale)
@@ -319,8 +360,8 @@ def _(x: Any, gamma: Any, delta: Any) -> Any:
 def exp_scaled(z: Any, z_low: Any, factor: Any) -> Any:
     """(v, v_low, s): factor * exp(z + z_low) = v * s * TINY, factor not negative; at the upper end no more than the largest u asks for."""
     c = min(max(z, pick(z, -FAR_32, -FAR_64)), pick(z, 44.0, 350.0))
-    p, s = exp_down_low(c, z_low if c == z else 0.0)
-    v, v_low = exact_grow(factor, 0.0, p)
+    p, p_low, s = exp_down_full(c, z_low if c == z else 0.0)
+    v, v_low = grow_full(factor, 0.0, p, p_low)
     return v, v_low, s
 
 
@@ -359,7 +400,9 @@ def _(x: Any, alpha: Any, beta: Any) -> Any:
 @erf_act.second_derivative
 def _(x: Any, alpha: Any, beta: Any) -> Any:
     z = beta * x
-    v, v_low, s = exp_scaled(z, fma(beta, x, -z), abs(alpha))
+    c = min(max(z, -FAR_64), 350.0)
+    p, p_low, s = exp_down_pairs(c, fma(beta, x, -z) if c == z else 0.0)
+    v, v_low = grow_full(abs(alpha), 0.0, p, p_low)
     w, w_low = exact_multiply(v, v_low, beta, 0.0)
     y = times_erf_curve(within(x, z), v, v_low, s, w, w_low, beta, 0.0)
     return -y if alpha < 0.0 else y
