@@ -26,7 +26,9 @@ def _sinc(order: int, far: Callable[[Long], Long]) -> Callable[..., Any]:
 
     def formula(x: Long) -> Long:
         z = x * x
-        near = sum((-1) ** k * _falling(2 * k, order) * z ** (k - (order + 1) // 2) / factorial(2 * k + 1) for k in range((order + 1) // 2, 13))
+        near = sum(
+            (-1) ** k * _falling(2 * k, order) * z ** (k - (order + 1) // 2) / factorial(2 * k + 1) for k in range((order + 1) // 2, 13)
+        )
         near = x ** (order % 2) * near
         return np.where(np.abs(x) > GONE, 0.0, np.where(np.abs(x) < 1, near, far(x)))
 
