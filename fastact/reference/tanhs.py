@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import jets
 from .numerics import Array, product
 from .oracle import oracle
 
@@ -64,6 +65,31 @@ def _tanh_shrink(x: Array) -> Array:
     return np.where(np.abs(x) < 0.1, x * z * np.polynomial.polynomial.polyval(z, _SHRINK), x - np.tanh(x))
 
 
+def _tanh_exp(x: Array, alpha: Array) -> Array:
+    return x * np.tanh(np.exp(np.minimum(alpha * x, 20.0)))
+
+
+def _tanh_exp_derivative(x: Array, alpha: Array) -> Array:
+    # w (tanh(w) / w + z sech(w)^2): products, which keep the sign of what underflows
+    z = np.minimum(alpha * x, 20.0)
+    w = np.exp(z)
+    return w * (np.where(w < 1e-9, 1.0, np.tanh(w) / w) + z * _sech2(w))
+
+
+def _tanh_exp_second_derivative(x: Array, alpha: Array) -> Array:
+    z = np.minimum(alpha * x, 20.0)
+    w = np.exp(z)
+    return alpha * w * _sech2(w) * (2 + z * (1 - 2 * w * np.tanh(w)))
+
+
+def _tanhsoft(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    gate = jets.tanh(alpha * x + beta * jets.exp(jets.minimum(gamma * x, 200.0)))
+    e = jets.exp(jets.minimum(x, 1.0))
+    left = jets.where(delta < 0.5, jets.log(delta + e), jets.log1p((delta - 1.0) + e))
+    right = x + jets.log1p(delta * jets.exp(-jets.maximum(x, -1.0)))
+    return gate * jets.where(delta == 0, x, jets.where(x < 0, left, right))
+
+
 ORACLES = {
     "softcap": oracle(
         _softcap,
@@ -79,4 +105,6 @@ ORACLES = {
     "logcosh": oracle(_logcosh, np.tanh, _sech2),
     "penalized_tanh": oracle(lambda x, alpha: _side(x, alpha) * np.tanh(x), lambda x, alpha: _side(x, alpha) * _sech2(x)),
     "tanh_shrink": oracle(_tanh_shrink, lambda x: np.tanh(x) ** 2, lambda x: -_bend(x)),
+    "tanh_exp": oracle(_tanh_exp, _tanh_exp_derivative, _tanh_exp_second_derivative),
+    "tanhsoft": oracle(_tanhsoft, smooth=True),
 }
