@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import jets
 from .numerics import Array, product
 from .oracle import oracle
 
@@ -82,12 +81,48 @@ def _tanh_exp_second_derivative(x: Array, alpha: Array) -> Array:
     return alpha * w * _sech2(w) * (2 + z * (1 - 2 * w * np.tanh(w)))
 
 
+def _log_factor(x: Array, delta: Array) -> tuple[Array, Array, Array]:
+    """log(delta + exp(x)), which is x for delta = 0, and its two derivatives."""
+    e = np.exp(-np.abs(x))
+    left = np.where(delta < 0.5, np.log(delta + e), np.log1p((delta - 1) + e))
+    h = np.where(x < 0, delta + e, 1 + delta * e)
+    slope = np.where(delta == 0, 1.0, np.where(x < 0, e, 1.0) / h)
+    bend = np.where(delta == 0, 0.0, slope * np.where(x < 0, delta, delta * e) / h)
+    return np.where(delta == 0, x, np.where(x < 0, left, x + np.log1p(delta * e))), slope, bend
+
+
+def _gate(x: Array, alpha: Array, beta: Array, gamma: Array) -> tuple[Array, ...]:
+    """t = tanh(v), its factor sech(v)^2, w, t / w where v = beta w, and v' and v'' over w or, with alpha, not."""
+    w = np.exp(np.minimum(gamma * x, 100.0))
+    v = alpha * x + beta * w
+    t = np.tanh(v)
+    ratio = np.where(np.abs(v) < 1e-9, beta, t / w)
+    c = np.where(alpha == 0, 1.0, w)
+    return t, _sech2(v), w, np.where(alpha == 0, ratio, t), alpha + beta * gamma * c, beta * gamma * gamma * c
+
+
+def _sum(a: Array, b: Array, first: Array) -> Array:
+    """a + b; where both have vanished with the sign of `a` or of `b`, as told."""
+    return np.where(a + b != 0, a + b, np.copysign(0.0, np.where(first, a, b)))
+
+
 def _tanhsoft(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
-    gate = jets.tanh(alpha * x + beta * jets.exp(jets.minimum(gamma * x, 200.0)))
-    e = jets.exp(jets.minimum(x, 1.0))
-    left = jets.where(delta < 0.5, jets.log(delta + e), jets.log1p((delta - 1.0) + e))
-    right = x + jets.log1p(delta * jets.exp(-jets.maximum(x, -1.0)))
-    return gate * jets.where(delta == 0, x, jets.where(x < 0, left, right))
+    return _gate(x, alpha, beta, gamma)[0] * _log_factor(x, delta)[0]
+
+
+def _tanhsoft_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    _, sech2, w, t, slope, _ = _gate(x, alpha, beta, gamma)
+    y, first, _ = _log_factor(x, delta)
+    return np.where(alpha == 0, w, 1.0) * _sum(slope * sech2 * y, t * first, (2 * alpha < 1) & (delta != 1))
+
+
+def _tanhsoft_second_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    tanh, sech2, w, t, slope, bend = _gate(x, alpha, beta, gamma)
+    y, first, second = _log_factor(x, delta)
+    c = np.where(alpha == 0, w, 1.0)
+    gate = sech2 * ((bend - 2 * tanh * slope * slope * c) * y + 2 * slope * first)
+    leads = (delta == 0) | ((2 * alpha < 1) & np.where(x < 0, delta != 1, beta == 0))
+    return c * _sum(gate, t * second, leads)
 
 
 ORACLES = {
@@ -106,5 +141,5 @@ ORACLES = {
     "penalized_tanh": oracle(lambda x, alpha: _side(x, alpha) * np.tanh(x), lambda x, alpha: _side(x, alpha) * _sech2(x)),
     "tanh_shrink": oracle(_tanh_shrink, lambda x: np.tanh(x) ** 2, lambda x: -_bend(x)),
     "tanh_exp": oracle(_tanh_exp, _tanh_exp_derivative, _tanh_exp_second_derivative),
-    "tanhsoft": oracle(_tanhsoft, smooth=True),
+    "tanhsoft": oracle(_tanhsoft, _tanhsoft_derivative, _tanhsoft_second_derivative),
 }

@@ -11,7 +11,10 @@ from typing import Any
 
 from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .primitives import (
+    DOWN_32,
     DOWN_64,
+    EXP_32,
+    EXP_64,
     LN2_HIGH_32,
     LN2_HIGH_64,
     LN2_LOW_32,
@@ -29,6 +32,7 @@ from .primitives import (
     divide,
     exact_add,
     exact_divide,
+    exact_grow,
     exact_multiply,
     exact_sum,
     exp_down,
@@ -102,26 +106,34 @@ EXP_FINE_64 = (
 
 @primitive
 def decay(w: Any, low: Any) -> Any:
-    """(p, s) of `exp_down` for exp(w + low), w <= 0."""
-    return exp_down_low(max(w, pick(w, -FAR_32, -FAR_64)), low)
+    """(p, p_low, s): e = exp(w + low) as by `exp_down_pair`, for w <= 0."""
+    magic = pick(w, DOWN_32, DOWN_64)
+    c = max(w, pick(w, -FAR_32, -FAR_64))
+    z = fma(c, LOG2E, magic)
+    k = z - magic
+    r = fma(k, pick(w, -LN2_HIGH_32, -LN2_HIGH_64), c) + fma(k, pick(w, -LN2_LOW_32, -LN2_LOW_64), low)
+    square = r * r
+    q = poly(r, EXP_32, EXP_64)
+    p = fma(square, q, r)
+    return p, fma(square, q, r - p), from_bits(bits(z) << pick(w, 23, 52))
 
 
 @primitive
-def one_less(p: Any, s: Any) -> Any:
+def one_less(p: Any, p_low: Any, s: Any) -> Any:
     """The pair 1 - e, with its relative accuracy next to 0, from the parts of e."""
     t = s * pick(p, TINY_32, TINY_64)
     c = 1.0 - t
     u = fma(-p, t, c)
-    return u, fma(-p, t, c - u)
+    return u, fma(-p, t, c - u) - p_low * t
 
 
 @primitive
-def one_more(p: Any, s: Any) -> Any:
+def one_more(p: Any, p_low: Any, s: Any) -> Any:
     """The pair 1 + e."""
     t = s * pick(p, TINY_32, TINY_64)
     h = 1.0 + t
     d = fma(p, t, h)
-    return d, fma(p, t, h - d) + (t - (h - 1.0))
+    return d, fma(p, t, h - d) + ((t - (h - 1.0)) + p_low * t)
 
 
 @primitive
@@ -135,9 +147,9 @@ def one_more_squared(p: Any, s: Any) -> Any:
 @primitive
 def tanh_times(c: Any, z: Any, low: Any) -> Any:
     """c * tanh(z), where low is the rounding error of -2 * abs(z)."""
-    p, s = decay(-2.0 * abs(z), low)
-    u, u_low = one_less(p, s)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(-2.0 * abs(z), low)
+    u, u_low = one_less(p, p_low, s)
+    d, d_low = one_more(p, p_low, s)
     n, n_low = multiply(c * copysign(1.0, z), 0.0, u, u_low)
     return divide(n, n_low, d, d_low)
 
@@ -145,7 +157,7 @@ def tanh_times(c: Any, z: Any, low: Any) -> Any:
 @primitive
 def slope_times(c: Any, c_low: Any, w: Any, low: Any) -> Any:
     """c * (1 - tanh(z)^2), where w + low is -2 * abs(z)."""
-    p, s = decay(w, low)
+    p, _, s = decay(w, low)
     n, n_low = grow(c, c_low, p)
     d, d_low = one_more_squared(p, s)
     return scale_down(4.0 * divide(n, n_low, d, d_low), s)
@@ -154,9 +166,9 @@ def slope_times(c: Any, c_low: Any, w: Any, low: Any) -> Any:
 @primitive
 def bend_times(c: Any, w: Any, low: Any) -> Any:
     """2 c * tanh(z) * (1 - tanh(z)^2) for z >= 0, where w + low is -2 z: minus the second derivative of c * tanh."""
-    p, s = decay(w, low)
-    u, u_low = one_less(p, s)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(w, low)
+    u, u_low = one_less(p, p_low, s)
+    d, d_low = one_more(p, p_low, s)
     n = (8.0 * c) * (u + fma(p, u, u_low))
     return scale_down(n / cube(d, d_low), s)
 
@@ -270,9 +282,9 @@ def _(y: Any, scale_a: Any, scale_b: Any) -> Any:
 def lisht(x: Any) -> Any:
     """Linearly scaled hyperbolic tangent."""
     a = abs(x)
-    p, s = decay(-2.0 * a, 0.0)
-    u, u_low = one_less(p, s)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(-2.0 * a, 0.0)
+    u, u_low = one_less(p, p_low, s)
+    d, d_low = one_more(p, p_low, s)
     n, n_low = multiply(a, 0.0, u, u_low)
     return a if a > pick(x, 20.0, 45.0) else divide(n, n_low, d, d_low)
 
@@ -281,9 +293,9 @@ def lisht(x: Any) -> Any:
 def _(x: Any) -> Any:
     # (1 - e^2 + 4 a e) / (1 + e)^2 with a = abs(x)
     a = min(abs(x), pick(x, -GONE_32, -GONE_64))
-    p, s = decay(-2.0 * a, 0.0)
-    u, u_low = one_less(p, s)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(-2.0 * a, 0.0)
+    u, u_low = one_less(p, p_low, s)
+    d, d_low = one_more(p, p_low, s)
     e, e_low = exp_pair(p, s)
     b, b_low = multiply(u, u_low, d, d_low)
     n, n_low = multiply_add(4.0 * a, 0.0, e, e_low, b, b_low)
@@ -295,8 +307,8 @@ def _(x: Any) -> Any:
 def _(x: Any) -> Any:
     # 8 e (1 - a + e (1 + a)) / (1 + e)^3: what cancels is exact
     a = min(abs(x), -GONE_64)
-    p, s = decay(-2.0 * a, 0.0)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(-2.0 * a, 0.0)
+    d, d_low = one_more(p, p_low, s)
     e, _ = exp_pair(p, s)
     n = 8.0 * fma(e, 1.0 + a, 1.0 - a)
     return scale_down(fma(p, n, n) / cube(d, d_low), s)
@@ -384,26 +396,25 @@ def tanh_shrink(x: Any) -> Any:
     a = abs(x)
     near = a < 1.25
     z, z_low = multiply(a, 0.0, a, 0.0)
-    cube, cube_low = multiply(a, 0.0, z, z_low)
+    m, m_low = multiply(a, 0.0, z, z_low)
     g, g_low = add(3.0, 0.0, z * poly(z, SHRINK_32, SHRINK_64), 0.0)
-    p, s = decay(-2.0 * a, 0.0)
-    d, d_low = one_more(p, s)
+    p, p_low, s = decay(-2.0 * a, 0.0)
+    d, d_low = one_more(p, p_low, s)
     e, e_low = exp_pair(p, s)
     b, b_low = add(a, 0.0, -1.0, 0.0)
-    c, c_low = add(a, 0.0, 1.0, 0.0)
-    n, n_low = multiply_add(e, e_low, c, c_low, b, b_low)
-    q = divide(cube if near else n, cube_low if near else n_low, g if near else d, g_low if near else d_low)
+    c, c_low = add(b, b_low, e, e_low)
+    n, n_low = multiply_add(e, e_low, a, 0.0, c, c_low)
+    q = divide(m if near else n, m_low if near else n_low, g if near else d, g_low if near else d_low)
     return copysign(a - 1.0 if a > pick(x, 20.0, 45.0) else q, x)
 
 
 @tanh_shrink.derivative
 def _(x: Any) -> Any:
-    p, p_low, s = exp_down_pair(max(-2.0 * abs(x), pick(x, GONE_32, GONE_64)))
-    u, u_low = one_less(p, s)
-    d, d_low = one_more(p, s)
-    v_low = u_low - p_low * (s * pick(x, TINY_32, TINY_64))
     # With low parts in float32 too: what is squared needs them.
-    n, n_low = exact_multiply(u, v_low, u, v_low)
+    p, p_low, s = decay(-2.0 * abs(x), 0.0)
+    u, u_low = one_less(p, p_low, s)
+    d, d_low = one_more(p, p_low, s)
+    n, n_low = exact_multiply(u, u_low, u, u_low)
     square, square_low = exact_multiply(d, d_low, d, d_low)
     return exact_divide(n, n_low, square, square_low)
 
@@ -469,9 +480,9 @@ def tanh_exp(x: Any, alpha: Any) -> Any:
     z = alpha * x
     p, s = exp_growing(z, product_rest(alpha, x, z))
     w, w_low = exp_pair(p, s)
-    q, r = decay(-2.0 * w, -2.0 * w_low)
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * w, -2.0 * w_low)
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     n, n_low = multiply(x, 0.0, u, u_low)
     # Where tanh(w) is w its scale comes last.
     tail = z < pick(x, -9.0, -19.5)
@@ -489,13 +500,13 @@ def _(x: Any, alpha: Any) -> Any:
     c = min(max(z, pick(x, -FAR_32, -FAR_64)), 7.0)
     p, s = exp_growing(c, low)
     w, w_low = exp_pair(p, s)
-    q, r = decay(-2.0 * w, -2.0 * w_low)
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * w, -2.0 * w_low)
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     e, e_low = exp_pair(q, r)
     # In float32 too with low parts: next to the root the digits cancel.
     a, a_low = exact_multiply(c, low, w, w_low)
-    k, k_low = exact_multiply(4.0 * a, 4.0 * a_low, e, e_low)
+    k, k_low = exact_multiply(4.0 * a, 4.0 * a_low, e, e_low + q_low * (r * pick(x, TINY_32, TINY_64)))
     b, b_low = exact_multiply(u, u_low, d, d_low)
     n, n_low = exact_add(k, k_low, b, b_low)
     square, square_low = one_more_squared(q, r)
@@ -517,9 +528,9 @@ def _(x: Any, alpha: Any) -> Any:
     t = s * TINY_64
     w = m * t
     w_low = ((p - (m - 1.0)) + p_low) * t
-    q, r = decay(-2.0 * w, -2.0 * w_low)
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * w, -2.0 * w_low)
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     a, a_low = multiply(-2.0 * w, -2.0 * w_low, u, u_low)
     b, b_low = add(d, d_low, a, a_low)
     n, n_low = multiply_add(c, low, b, b_low, 2.0 * d, 2.0 * d_low)
@@ -572,11 +583,12 @@ def log_factor(x: Any, delta: Any) -> Any:
 
 @primitive
 def log_slope(x: Any, delta: Any) -> Any:
-    """(n, d, d_low): the quotient exp(x) / (delta + exp(x))."""
+    """(n, m, d, d_low): the quotients n = exp(x) and m = delta over the pair d, delta + exp(x), or what they are in proportion to."""
     a, b, b_low = log_terms(x, delta)
     d, d_low = exact_sum(a, b)
+    left = x < 0.0
     plain = delta == 0.0
-    return 1.0 if plain else (b if x < 0.0 else 1.0), 1.0 if plain else d, 0.0 if plain else d_low + b_low
+    return 1.0 if plain else (b if left else a), a if left else b, 1.0 if plain else d, 0.0 if plain else d_low + b_low
 
 
 @primitive
@@ -588,7 +600,7 @@ def gate_argument(x: Any, alpha: Any, beta: Any, p: Any, p_low: Any, s: Any) -> 
     y = alpha * x
     a = 0.0 if alpha == 0.0 else min(max(y, -1e5), 1e5)
     v, v_low = exact_add(a, product_rest(alpha, x, y), b * t, b_low * t)
-    return v, v_low, b, b_low
+    return v, v_low if abs(v) < pick(x, FAR_32, FAR_64) else 0.0, b, b_low
 
 
 @activation(
@@ -621,9 +633,9 @@ def tanhsoft(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     z = gamma * x
     p, s = exp_growing(z, product_rest(gamma, x, z))
     v, v_low, b, b_low = gate_argument(x, alpha, beta, p, 0.0, s)
-    q, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     y, y_low = log_factor(x, delta)
     # Without alpha, where tanh(v) is v, the scale comes last.
     tail = (abs(v) if alpha == 0.0 else 1.0) < pick(x, 1e-4, 4e-9)
@@ -642,28 +654,31 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     p, s = exp_growing(z, product_rest(gamma, x, z))
     v, v_low, b, b_low = gate_argument(x, alpha, beta, p, 0.0, s)
     t = s * pick(x, TINY_32, TINY_64)
-    q, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     y, y_low = log_factor(x, delta)
-    c, h, h_low = log_slope(x, delta)
+    c, _, h, h_low = log_slope(x, delta)
     tail = (abs(v) if alpha == 0.0 else 1.0) < pick(x, 1e-4, 4e-9)
-    # Of the first term, the factor of y.
-    k, k_low = multiply(gamma, 0.0, b, b_low)
-    a, a_low = add(alpha, 0.0, k * t, k_low * t)
-    j, j_low = grow(4.0 * a, 4.0 * a_low, q)
-    # Of the second, the factor of y'.
-    g, g_low = multiply(copysign(u, v), u_low if v > 0.0 else -u_low, d, d_low)
+    # In float32 too with low parts: next to the root the digits cancel. Of the first term, the factor of y:
+    k, k_low = exact_multiply(gamma, 0.0, b, b_low)
+    a, a_low = exact_add(alpha, 0.0, k * t, k_low * t)
+    j, j_low = exact_grow(4.0 * a, 4.0 * a_low + 4.0 * a * q_low, q)
+    # Of the second, the factor of y':
+    g, g_low = exact_multiply(copysign(u, v), u_low if v > 0.0 else -u_low, d, d_low)
     # Over the common denominator; y is kept finite, as infinity meets 0.
-    bounded = min(max(y if z > pick(x, -FAR_32, -FAR_64) else copysign(1.0, y), pick(x, -1e37, -1e300)), pick(x, 1e37, 1e300))
-    f, f_low = multiply(bounded, y_low, h, h_low)
+    bounded = min(max(y if z > pick(x, -FAR_32, -FAR_64) else copysign(1e7, y), pick(x, -1e15, -1e200)), pick(x, 1e15, 1e200))
+    f, f_low = exact_multiply(bounded, y_low, h, h_low)
     scale = 1.0 if tail else r * pick(x, TINY_32, TINY_64)
-    m, m_low = multiply(k if tail else j, k_low if tail else j_low, f, f_low)
-    n, n_low = multiply_add(b if tail else g, b_low if tail else g_low, c, 0.0, m * scale, m_low * scale)
+    m, m_low = exact_multiply(k if tail else j, k_low if tail else j_low, f, f_low)
+    o, o_low = exact_multiply(b if tail else g, b_low if tail else g_low, c, 0.0)
+    n, n_low = exact_add(m * scale, m_low * scale, o, o_low)
     square, square_low = one_more_squared(q, r)
-    l, l_low = multiply(1.0 if tail else square, 0.0 if tail else square_low, h, h_low)  # noqa: E741
-    o = divide(n, n_low, l, l_low)
-    return (o * (s if tail else 1.0)) * (pick(x, TINY_32, TINY_64) if tail else 1.0)
+    i, i_low = multiply(1.0 if tail else square, 0.0 if tail else square_low, h, h_low)
+    # Where both underflow, the larger has the sign.
+    both = copysign(0.0, m if (abs(alpha) if y != 0.0 else 1.0) < 0.5 else o)
+    scaled = (exact_divide(n, n_low, i, i_low) if n != 0.0 else both) * (s if tail else 1.0)
+    return scaled * (pick(x, TINY_32, TINY_64) if tail else 1.0)
 
 
 @tanhsoft.second_derivative
@@ -673,26 +688,32 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     p, p_low, s = exp_fine(z, product_rest(gamma, x, z))
     v, v_low, b, b_low = gate_argument(x, alpha, beta, p, p_low, s)
     t = s * TINY_64
-    q, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
-    u, u_low = one_less(q, r)
-    d, d_low = one_more(q, r)
+    q, q_low, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
+    u, u_low = one_less(q, q_low, r)
+    d, d_low = one_more(q, q_low, r)
     y, y_low = log_factor(x, delta)
-    c, h, _ = log_slope(x, delta)
+    c, m, h, h_low = log_slope(x, delta)
     first = c / h
-    second = 0.0 if delta == 0.0 else first * (1.0 - first)
-    bounded = min(max(y if z > -FAR_64 else copysign(1.0, y), -1e150), 1e150)
+    first_low = (fma(-first, h, c) - first * h_low) / h
+    second = first * (m / h)  # 0 without delta
+    bounded = min(max(y if z > -FAR_64 else copysign(1e7, y), -1e150), 1e150)
     k, k_low = multiply(gamma, 0.0, b, b_low)
     a, a_low = add(alpha, 0.0, k * t, k_low * t)
     j, j_low = multiply(gamma * t, 0.0, k, k_low)
-    dd, dd_low = multiply(j, j_low, d, d_low)
+    w, w_low = multiply(j, j_low, d, d_low)
     square, square_low = multiply(a, a_low, a, a_low)
-    signed = copysign(u, v)
-    f, f_low = multiply_add(square, square_low, -2.0 * signed, -2.0 * (u_low if v > 0.0 else -u_low), dd, dd_low)
+    top = copysign(u, v)
+    f, f_low = multiply_add(square, square_low, -2.0 * top, -2.0 * (u_low if v > 0.0 else -u_low), w, w_low)
     g, g_low = multiply(2.0 * a, 2.0 * a_low, d, d_low)
-    l, l_low = multiply(g, g_low, first, 0.0)  # noqa: E741
-    n, n_low = multiply_add(f, f_low, bounded, y_low, l, l_low)
-    o = scale_down(4.0 * fma(q, n, n + n_low) / cube(d, d_low), r)
+    o, o_low = multiply(g, g_low, first, first_low)
+    n, n_low = multiply_add(f, f_low, bounded, y_low, o, o_low)
+    i, i_low = grow(4.0 * n, 4.0 * fma(q_low, n, n_low), q)
+    dd, dd_low = multiply(d, d_low, d, d_low)
+    third, third_low = multiply(dd, dd_low, d, d_low)
+    bent = scale_down(exact_divide(i, i_low, third, third_low), r if abs(v) < FAR_64 else 0.0)
+    total = fma(top / d, second, bent)
+    slow = abs(alpha) if y != 0.0 else 1.0
+    both = copysign(0.0, bent if (slow if (beta if x > 0.0 else 0.0) == 0.0 else 1.0) < 0.5 else top)
+    whole = bent if delta == 0.0 else (total if total != 0.0 else both)
     tail = (abs(v) if alpha == 0.0 else 1.0) < 4e-9
-    return (
-        scale_down(fma(k, fma(gamma, bounded, 2.0 * first), b * second), s) if tail else (o if delta == 0.0 else fma(signed / d, second, o))
-    )
+    return scale_down(fma(k, fma(gamma, bounded, 2.0 * first), b * second), s) if tail else whole
