@@ -64,6 +64,67 @@ def _tanh_shrink(x: Array) -> Array:
     return np.where(np.abs(x) < 0.1, x * z * np.polynomial.polynomial.polyval(z, _SHRINK), x - np.tanh(x))
 
 
+def _tanh_exp(x: Array, alpha: Array) -> Array:
+    return x * np.tanh(np.exp(np.minimum(alpha * x, 20.0)))
+
+
+def _tanh_exp_derivative(x: Array, alpha: Array) -> Array:
+    # w (tanh(w) / w + z sech(w)^2): products, which keep the sign of what underflows
+    z = np.minimum(alpha * x, 20.0)
+    w = np.exp(z)
+    return w * (np.where(w < 1e-9, 1.0, np.tanh(w) / w) + z * _sech2(w))
+
+
+def _tanh_exp_second_derivative(x: Array, alpha: Array) -> Array:
+    z = np.minimum(alpha * x, 20.0)
+    w = np.exp(z)
+    return alpha * w * _sech2(w) * (2 + z * (1 - 2 * w * np.tanh(w)))
+
+
+def _log_factor(x: Array, delta: Array) -> tuple[Array, Array, Array]:
+    """log(delta + exp(x)), which is x for delta = 0, and its two derivatives."""
+    e = np.exp(-np.abs(x))
+    left = np.where(delta < 0.5, np.log(delta + e), np.log1p((delta - 1) + e))
+    h = np.where(x < 0, delta + e, 1 + delta * e)
+    slope = np.where(delta == 0, 1.0, np.where(x < 0, e, 1.0) / h)
+    bend = np.where(delta == 0, 0.0, slope * np.where(x < 0, delta, delta * e) / h)
+    return np.where(delta == 0, x, np.where(x < 0, left, x + np.log1p(delta * e))), slope, bend
+
+
+def _gate(x: Array, alpha: Array, beta: Array, gamma: Array) -> tuple[Array, ...]:
+    """t = tanh(v), its factor sech(v)^2, w, t / w where v = beta w, and v' and v'' over w or, with alpha, not."""
+    w = np.exp(np.minimum(gamma * x, 100.0))
+    v = alpha * x + beta * w
+    t = np.tanh(v)
+    ratio = np.where(np.abs(v) < 1e-9, beta, t / w)
+    c = np.where(alpha == 0, 1.0, w)
+    return t, _sech2(v), w, np.where(alpha == 0, ratio, t), alpha + beta * gamma * c, beta * gamma * gamma * c
+
+
+def _sum(a: Array, b: Array, first: Array) -> Array:
+    """a + b; where both have vanished with the sign of `a` or of `b`, as told."""
+    return np.where(a + b != 0, a + b, np.copysign(0.0, np.where(first, a, b)))
+
+
+def _tanhsoft(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    return _gate(x, alpha, beta, gamma)[0] * _log_factor(x, delta)[0]
+
+
+def _tanhsoft_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    _, sech2, w, t, slope, _ = _gate(x, alpha, beta, gamma)
+    y, first, _ = _log_factor(x, delta)
+    return np.where(alpha == 0, w, 1.0) * _sum(slope * sech2 * y, t * first, (2 * alpha < 1) & (delta != 1))
+
+
+def _tanhsoft_second_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array) -> Array:
+    tanh, sech2, w, t, slope, bend = _gate(x, alpha, beta, gamma)
+    y, first, second = _log_factor(x, delta)
+    c = np.where(alpha == 0, w, 1.0)
+    gate = sech2 * ((bend - 2 * tanh * slope * slope * c) * y + 2 * slope * first)
+    leads = (delta == 0) | ((2 * alpha < 1) & np.where(x < 0, delta != 1, beta == 0))
+    return c * _sum(gate, t * second, leads)
+
+
 ORACLES = {
     "softcap": oracle(
         _softcap,
@@ -79,4 +140,6 @@ ORACLES = {
     "logcosh": oracle(_logcosh, np.tanh, _sech2),
     "penalized_tanh": oracle(lambda x, alpha: _side(x, alpha) * np.tanh(x), lambda x, alpha: _side(x, alpha) * _sech2(x)),
     "tanh_shrink": oracle(_tanh_shrink, lambda x: np.tanh(x) ** 2, lambda x: -_bend(x)),
+    "tanh_exp": oracle(_tanh_exp, _tanh_exp_derivative, _tanh_exp_second_derivative),
+    "tanhsoft": oracle(_tanhsoft, _tanhsoft_derivative, _tanhsoft_second_derivative),
 }
