@@ -117,10 +117,69 @@ def _logish_second_derivative(x: Array) -> Array:
     return times_exp(bend / ((1 + e) * (1 + e)), -np.abs(c))
 
 
+def _eis_argument(x: Array, alpha: Array, decay: Array) -> Array:
+    """x, no farther left than where an exponential has vanished, if there is one."""
+    return np.where(alpha + decay > 0, np.maximum(x, -1e6), x)
+
+
+def _eis_parts(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array, theta: Array) -> tuple[Array, ...]:
+    """softplus(x)^alpha; the terms root and delta * exp(-theta x) of the denominator, both times h = min(1, exp(theta x)); h; root."""
+    e = np.exp(-np.abs(x))
+    log_softplus = np.where(x < 0, np.log(_log1p_ratio(e)) + x, np.log(np.maximum(x, 0) + np.log1p(e)))
+    t = np.where(delta > 0, theta * x, 0.0)
+    h = np.exp(np.minimum(t, 0.0))
+    root = np.hypot(np.sqrt(beta), np.sqrt(gamma) * x)
+    return np.exp(alpha * log_softplus), root * h, delta * np.exp(-np.maximum(t, 0.0)), h, root
+
+
+def _log1p_ratio(e: Array) -> Array:
+    small = np.maximum(e, 1e-300)
+    return np.log1p(small) / small
+
+
+def _eis(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array, theta: Array) -> Array:
+    x = _eis_argument(x, alpha, delta * theta)
+    power, a, b, h, _ = _eis_parts(x, alpha, beta, gamma, delta, theta)
+    return x * h / (a + b) * power
+
+
+def _eis_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array, theta: Array) -> Array:
+    # power' = alpha power sigmoid / softplus, and d - x d' = beta / root + delta exp(-theta x) (1 + theta x) of the denominator d
+    x = _eis_argument(x, alpha, delta * theta)
+    power, a, b, h, root = _eis_parts(x, alpha, beta, gamma, delta, theta)
+    d = a + b
+    rest = beta / root * h + b * (1 + theta * x)
+    return h * power / d * (alpha * x * _softplus_rate(x) + rest / d)
+
+
+def _softplus_rate(x: Array) -> Array:
+    """sigmoid(x) / softplus(x)"""
+    e = np.exp(-np.abs(x))
+    return 1 / ((1 + e) * np.where(x < 0, _log1p_ratio(e), np.maximum(x, 0) + np.log1p(e)))
+
+
+def _eis_second_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, delta: Array, theta: Array) -> Array:
+    # power'' g + 2 power' g' + power g'' with g = x / d, g'' = -(x d'' + 2 d' g' d) / d^2
+    x = _eis_argument(x, alpha, delta * theta)
+    power, a, b, h, root = _eis_parts(x, alpha, beta, gamma, delta, theta)
+    d = a + b
+    rate = _softplus_rate(x)
+    slope = gamma * x / root
+    lean = 2 * (alpha * rate - (slope * h - theta * b) / d)  # of 2 (power' / power - d' / d)
+    bend = alpha * rate * (logistic(-x) + (alpha - 1) * rate)
+    algebraic = beta / root * h / d * (lean - slope / root)
+    exponential = b / d * ((1 + theta * x) * lean - theta * theta * x)
+    # Zeros are what underflowed, or what is not there: the other part has the sign.
+    straight = np.where((exponential == 0) & (gamma > 0), algebraic, np.where(algebraic == 0, exponential, algebraic + exponential))
+    curved = x * bend
+    return h * power / d * np.where(curved == 0, straight, straight + curved)
+
+
 ORACLES = {
     "exponential": Oracle(_exponential, _exponential, _exponential),
     "log1mexp": Oracle(*(_not_below_zero(f) for f in (_LOG1MEXP.value, _LOG1MEXP.derivative, _LOG1MEXP.second_derivative) if f)),
     "cloglog": oracle(_cloglog, _cloglog_derivative, _cloglog_second_derivative),
     "smish": oracle(_smish, _smish_derivative, _smish_second_derivative),
     "logish": oracle(_logish, _logish_derivative, _logish_second_derivative),
+    "eis": oracle(_eis, _eis_derivative, _eis_second_derivative),
 }

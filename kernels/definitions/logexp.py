@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, nan
 from typing import Any
 
-from .language import activation, bits, fma, from_bits, max, min, pick, poly, primitive
+from .language import activation, bits, fma, from_bits, max, min, pick, poly, primitive, sqrt
 from .primitives import (
     ATANH_64,
     HUGE_32,
@@ -31,6 +31,7 @@ from .primitives import (
     exact_sum,
     exp_down,
     exp_down_low,
+    exp_fraction,
     expm1_down,
     grow,
     multiply,
@@ -38,6 +39,7 @@ from .primitives import (
 )
 from .primitives import exp as exp_primitive
 from .sigmoids import GONE_32, GONE_64, exp_pair
+from .softplus import FAR_32, FAR_64, product_low
 
 # expm1(r) = r + r^2 / 2 + r^3 / 6 + r^4 * EXP_REST(r), abs(r) <= 0.3476: 2^-24.4, 2^-54.0 of EXP_REST, 2^-35, 2^-64 of the whole
 SIXTH_32, SIXTH_LOW_32 = 0.1666666716337204, -4.967053731282552e-09
@@ -55,6 +57,8 @@ EXP_REST_64 = (
     2.0907559717938433e-09,
     1.6056942282701622e-10,
 )
+# What keeps the parts of a second derivative from being subnormal: 2^400
+LIFT = 2.5822498780869086e120
 # 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: 2^-31.7
 ATANH_32 = (0.6666667, 0.39999542, 0.2859779, 0.2164059, 0.23490646)
 
@@ -393,3 +397,254 @@ def _(x: Any) -> Any:
     n, n_low = grow(fma(a, b, d + d), 0.0, p)
     square, square_low = multiply(d, d_low, d, d_low)
     return scale_down(divide(n, n_low, square, square_low), s)
+
+
+# ---------------------------------------------------------------- eis
+
+
+@primitive
+def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs as a pair."""
+    y = 1.0 / b
+    q = a * y
+    return q, (fma(-q, b, a) + fma(-q, b_low, a_low)) * y
+
+
+@primitive
+def join(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The sum of two pairs; `a` where `b` is 0, with the sign that it has if it is 0 too."""
+    s, s_low = exact_add(a, a_low, b, b_low)
+    return a if b == 0.0 else s, a_low if b == 0.0 else s_low
+
+
+@primitive
+def scale_twice(v: Any, n: Any) -> Any:
+    """v * 2^n for whole n, in two steps: rounded once where it is subnormal, infinite only where it must be."""
+    c = min(max(n, pick(v, -252.0, -2044.0)), pick(v, 252.0, 2044.0))
+    z = fma(c, 0.5, pick(v, POWER_32, POWER_64))
+    rest = (c - (z - pick(v, POWER_32, POWER_64))) + pick(v, POWER_32, POWER_64)
+    return (v * from_bits(bits(z) << pick(v, 23, 52))) * from_bits(bits(rest) << pick(v, 23, 52))
+
+
+@primitive
+def softplus_parts(x: Any) -> Any:
+    """(e, T) as pairs: e = exp(-abs(x)); softplus(x) = e T left of 0, T right of it."""
+    p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
+    e, e_low = exp_pair(p, s)
+    d, d_low = exact_add(2.0, 0.0, e, e_low)
+    unit, unit_low = atanh_unit(e, d, d_low)
+    h, h_low = exact_multiply(e, e_low, unit, unit_low)
+    y, y_low = exact_add(x, 0.0, h, h_low)
+    left = x < 0.0
+    return e, e_low, unit if left else y, unit_low if left else y_low
+
+
+@primitive
+def softplus_power(x: Any, alpha: Any, y: Any, y_low: Any) -> Any:
+    """(m, m_low, n): softplus(x)^alpha = (m + m_low) * 2^n from T = y + y_low of `softplus_parts`.
+
+    T = 2^k exp(f). What is large, alpha x left of 0 and alpha k right of it, meets the whole number n and leaves an exact rest.
+    """
+    left = x < 0.0
+    k, f, f_low = log_split(y, y_low)
+    product = alpha * x
+    z = max(-abs(product), pick(x, -FAR_32, -FAR_64)) if left else 0.0
+    z_low = product_low(alpha, x, product) if left else 0.0
+    g = alpha * f
+    n = fma(z + g, LOG2E, fma(alpha, k, pick(x, MAGIC_32, MAGIC_64))) - pick(x, MAGIC_32, MAGIC_64)
+    j = fma(alpha, k, 0.0 if left else -n)
+    i = n if left else 0.0
+    a = fma(i, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), z)
+    t = fma(i, pick(x, -LN2_LOW_32, -LN2_LOW_64), z_low)
+    h = fma(j, pick(x, LN2_HIGH_32, LN2_HIGH_64), g)
+    h_low = fma(j, pick(x, LN2_HIGH_32, LN2_HIGH_64), g - h) + fma(j, pick(x, LN2_LOW_32, LN2_LOW_64), fma(alpha, f, -g) + alpha * f_low)
+    b, b_low = exact_sum(a, t)
+    v, v_low = exact_add(b, b_low, h, h_low)
+    r = v + v_low
+    p = exp_fraction(r)
+    m = 1.0 + p
+    return m, fma(m, (v - r) + v_low, p - (m - 1.0)), n
+
+
+@primitive
+def eis_argument(x: Any, alpha: Any, decay: Any) -> Any:
+    """x, finite; no farther left than where an exponential vanishes, if there is one, so that its factors stay finite."""
+    most = pick(x, 3.4028234663852886e38, 1.7976931348623157e308)
+    return min(max(x, pick(x, -1e10, -1e100) if alpha + decay > 0.0 else -most), most)
+
+
+@primitive
+def eis_scale(x: Any, gamma: Any) -> Any:
+    """The power of two with which x^2 does not overflow, and its exponent."""
+    far = abs(x) if gamma > 0.0 else 0.0
+    big = far > pick(x, 1e15, 1e150)
+    return pick(x, 8.271806125530277e-25, 2.409919865102884e-181) if big else 1.0, pick(x, -80.0, -600.0) if big else 0.0
+
+
+@primitive
+def eis_rate(x: Any, delta: Any, theta: Any) -> Any:
+    """theta * x as a pair; 0 where delta is, and no farther than where exp vanishes."""
+    rate = theta if delta > 0.0 else 0.0
+    product = rate * x
+    low = product_low(rate, x, product)
+    return min(max(product, pick(x, -131.0, -1000.0)), pick(x, 131.0, 1000.0)), low if product < 0.0 else -low
+
+
+@primitive
+def eis_square(x: Any, beta: Any, gamma: Any) -> Any:
+    """beta + gamma x^2 as a pair; x and beta have been scaled."""
+    g, g_low = exact_multiply(gamma, 0.0, x, 0.0)
+    h, h_low = exact_multiply(g, g_low, x, 0.0)
+    return exact_add(beta, 0.0, h, h_low)
+
+
+@primitive
+def eis_decay(t: Any, t_low: Any) -> Any:
+    """(p, s) of `exp_down` for exp(-abs(t))."""
+    return exp_down_low(-abs(t), t_low if t < 0.0 else -t_low)
+
+
+@primitive
+def eis_terms(q: Any, q_low: Any, delta: Any, t: Any, t_low: Any) -> Any:
+    """The terms of the denominator, sqrt(q) and delta * exp(-t), as pairs, both times exp(t) where that is less than 1."""
+    root = sqrt(q)
+    root_low = (fma(-root, root, q) + q_low) / (root + root)
+    p, s = eis_decay(t, t_low)
+    e, e_low = exp_pair(p, s)
+    down = t < 0.0
+    a, a_low = exact_multiply(root, root_low, e if down else 1.0, e_low if down else 0.0)
+    b, b_low = exact_multiply(delta, 0.0, 1.0 if down else e, 0.0 if down else e_low)
+    return a, a_low, b, b_low
+
+
+@primitive
+def eis_end(x: Any, a: Any, a_low: Any, b: Any, b_low: Any, n: Any, t: Any, t_low: Any, degree: Any) -> Any:
+    """a / b * 2^n, times exp(t) where that is less than 1, with the limit at infinity of what grows like x^degree."""
+    down = t < 0.0
+    p, s = eis_decay(t, t_low)
+    f, f_low = exact_grow(a, a_low, p if down else 0.0)
+    v = exact_divide(f, f_low, b, b_low) * (s if down else 1.0)
+    scaled = scale_twice(v, n) * (pick(x, TINY_32, TINY_64) if down else 1.0)
+    edge = x if degree > 0.0 else (1.0 if degree == 0.0 else 0.0)
+    return scaled * edge if x > pick(x, 3.4028234663852886e38, 1.7976931348623157e308) else scaled
+
+
+@activation(
+    formula="x * exp(alpha * log(softplus(x))) / (sqrt(beta + gamma * x * x) + delta * exp(-theta * x))",
+    derivative_formula="eis(x) * (1 / x + alpha * sigmoid(x) / softplus(x) - d' / d), d the denominator",
+    value_range="[-0.2322, inf)",
+    params={"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "delta": 0.0, "theta": 0.0},
+    examples=(
+        (1.0, 1.0, 1.0, 0.0, 0.0),
+        (0.0, 1.0, 0.0, 0.68, 1.7),
+        (0.0, 1.0, 1.0, 0.0, 0.0),
+        (2.0, 4.0, 0.25, 0.5, 0.5),
+    ),
+    cost="erf",
+    limits={-inf: -0.0, inf: inf, -0.0: -0.0},
+    # those of all the examples
+    roots={
+        "derivative": (-0.7617481, -0.8074616, -0.5678044),
+        "second_derivative": (-1.4374454, 0.7166847, 1.4860428, 4.8998379, -1.4885140, 1.3496563, -1.1165757),
+    },
+    lipschitz=1.01179730473,
+    source="Biswas, Kumar, Banerjee and Pandey (2020)",
+)
+def eis(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
+    """x * softplus(x)^alpha over sqrt(beta + gamma x^2) + delta exp(-theta x): exponential, inverse square root and softplus combined.
+
+    The defaults are the paper's EIS-2, EIS-3 is (0, 1, 0, delta, theta). `beta` positive, the others not negative, `alpha` up to 4.
+    """
+    c = eis_argument(x, alpha, delta * theta)
+    _e, _e_low, y, y_low = softplus_parts(c)
+    m, m_low, n = softplus_power(c, alpha, y, y_low)
+    unit, _k = eis_scale(c, gamma)
+    t, t_low = eis_rate(c, delta, theta)
+    q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    d, d_low = exact_add(a, a_low, b, b_low)
+    f, f_low = exact_multiply(c * unit, 0.0, m, m_low)
+    return eis_end(x, f, f_low, d, d_low, n, t, t_low, alpha + (1.0 if gamma == 0.0 else 0.0))
+
+
+@eis.derivative
+def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
+    # softplus^alpha / d * (alpha x r + u beta / Q + v (1 + theta x)), where r = sigmoid / softplus, Q = beta + gamma x^2,
+    # d is the denominator, and its terms are shares of it: u = sqrt(Q) / d, v = delta exp(-theta x) / d
+    c = eis_argument(x, alpha, delta * theta)
+    e, e_low, y, y_low = softplus_parts(c)
+    m, m_low, n = softplus_power(c, alpha, y, y_low)
+    unit, k = eis_scale(c, gamma)
+    t, t_low = eis_rate(c, delta, theta)
+    q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    d, d_low = exact_add(a, a_low, b, b_low)
+    u, u_low = quotient(a, a_low, d, d_low)
+    v, v_low = quotient(b, b_low, d, d_low)
+    o, o_low = exact_add(1.0, 0.0, e, e_low)
+    h, h_low = exact_multiply(o, o_low, y, y_low)  # 1 / r
+    xr, xr_low = quotient(c, 0.0, h, h_low)
+    i, i_low = quotient(beta * unit * unit, 0.0, q, q_low)
+    iu, iu_low = exact_multiply(i, i_low, u, u_low)
+    t1, t1_low = exact_add(1.0, 0.0, t, t_low)
+    vt, vt_low = exact_multiply(v, v_low, t1, t1_low)
+    flat, flat_low = exact_add(iu, iu_low, vt, vt_low)
+    axr, axr_low = exact_multiply(alpha, 0.0, xr, xr_low)
+    whole, whole_low = exact_add(axr, axr_low, flat, flat_low)
+    f, f_low = exact_multiply(m, m_low, whole, whole_low)
+    return eis_end(x, f, f_low, d, d_low, n + k, t, t_low, alpha - (0.0 if gamma == 0.0 else 1.0))
+
+
+@eis.second_derivative
+def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
+    # Further with z = gamma x / Q and w = z u - theta v = d' / d: softplus^alpha / d times
+    # alpha x r (sigmoid(-x) + (alpha - 1) r) + u beta / Q (2 (alpha r - w) - z) + v (2 (1 + theta x) (alpha r - w) - theta^2 x)
+    c = eis_argument(x, alpha, delta * theta)
+    left = c < 0.0
+    e, e_low, y, y_low = softplus_parts(c)
+    m, m_low, n = softplus_power(c, alpha, y, y_low)
+    unit, k = eis_scale(c, gamma)
+    t, t_low = eis_rate(c, delta, theta)
+    rate = theta if delta > 0.0 else 0.0
+    q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    d, d_low = exact_add(a, a_low, b, b_low)
+    u, u_low = quotient(a, a_low, d, d_low)
+    # v is kept times LIFT: exp(-theta x) may vanish before its product with theta^2 x does
+    pe, se = eis_decay(t, t_low)
+    h, h_low = exp_pair(pe, se * LIFT)
+    b1, b1_low = exact_multiply(delta * unit, 0.0, LIFT if t < 0.0 else h, 0.0 if t < 0.0 else h_low)
+    v, v_low = quotient(b1, b1_low, d, d_low)
+    # r, z and w are divided by the unit: so they are not subnormal
+    o, o_low = exact_add(1.0, 0.0, e, e_low)
+    g, g_low = exact_multiply(o, o_low, y * unit, y_low * unit)
+    r, r_low = quotient(1.0, 0.0, g, g_low)
+    ar, ar_low = exact_multiply(alpha, 0.0, r, r_low)
+    gx, gx_low = exact_multiply(gamma, 0.0, c * unit, 0.0)
+    z, z_low = quotient(gx, gx_low, q, q_low)
+    zu, zu_low = exact_multiply(z, z_low, u, u_low)
+    tv, tv_low = exact_multiply(rate / LIFT, 0.0, v, v_low)
+    w, w_low = exact_add(zu, zu_low, -tv, -tv_low)
+    aw, aw_low = exact_add(ar + ar, ar_low + ar_low, -2.0 * w, -2.0 * w_low)
+    az, az_low = exact_add(aw, aw_low, -z, -z_low)
+    i, i_low = quotient(beta * unit * unit * LIFT, 0.0, q, q_low)
+    iu, iu_low = exact_multiply(i, i_low, u, u_low)
+    iz, iz_low = exact_multiply(iu, iu_low, az, az_low)
+    t1, t1_low = exact_add(1.0, 0.0, t, t_low)
+    at, at_low = exact_multiply(t1, t1_low, aw, aw_low)
+    tt, tt_low = exact_multiply(rate, 0.0, t, t_low)
+    tw, tw_low = exact_add(at, at_low, -tt, -tt_low)
+    vt, vt_low = exact_multiply(v, v_low, tw, tw_low)
+    flat, flat_low = join(iz, iz_low, vt, vt_low)
+    f, f_low = quotient(1.0 if left else e, 0.0 if left else e_low, o, o_low)  # sigmoid(-x)
+    br, br_low = exact_multiply(alpha - 1.0, 0.0, r, r_low)
+    fr, fr_low = exact_add(f / unit, f_low / unit, br, br_low)
+    bend, bend_low = exact_multiply(fr, fr_low, ar, ar_low)
+    curve, curve_low = exact_multiply(bend * LIFT, bend_low * LIFT, c * unit, 0.0)
+    whole, whole_low = join(flat, flat_low, curve, curve_low)
+    j, j_low = exact_multiply(m, m_low, whole, whole_low)
+    # Some of 2^n goes before the division by d, which is as large.
+    z1 = fma(min(max(n, -900.0), 900.0), 0.5, POWER_64)
+    some = from_bits(bits(z1) << 52)
+    rest = n - (z1 - POWER_64) + (k + k) - 400.0
+    return eis_end(x, j * some, j_low * some, d, d_low, rest, t, t_low, alpha - (1.0 if gamma == 0.0 else 2.0))
