@@ -20,6 +20,9 @@ from .primitives import (
     exp_down_low,
     exp_down_pair,
     exp_fraction,
+    exact_sum,
+    log1p,
+    divide,
     expm1_down,
     log1p_unit,
     multiply,
@@ -491,3 +494,101 @@ def _(x: Any, beta: Any) -> Any:
     c, c_low = multiply(uk, uk_low, ki, ki_low)
     o, o_low = multiply(-b, 0.0, c, c_low)
     return situ_sum(x, a, a_low, ph, sh, o, o_low, p, s, d, d_low)
+
+
+# ---------------------------------------------------------------- a difference of logarithms
+
+
+@primitive
+def clipping_exp(x: Any, alpha: Any) -> Any:
+    """(p, s) of `exp_down` for w = exp(b x), b = abs(alpha), where x is left of 1/2; right of it 1 - x takes its place."""
+    b = abs(alpha)
+    y = finite(x)
+    right, right_low = exact_sum(1.0, -y)
+    a = y if y < 0.5 else right
+    c = max(b * a, pick(x, GONE_32, GONE_64))
+    low = fma(b, a, -c) + b * (0.0 if y < 0.5 else right_low)
+    return exp_down_low(c, low if b * a == c else 0.0)
+
+
+@primitive
+def clipping_rest(alpha: Any) -> Any:
+    """1 - q as a pair and q, for q = exp(-abs(alpha))."""
+    p, p_low, s = exp_down_pair(max(-abs(alpha), pick(alpha, GONE_32, GONE_64)))
+    t = s * pick(alpha, TINY_32, TINY_64)
+    m = 1.0 - t
+    u = fma(-p, t, m)
+    return u, fma(-p, t, m - u) - p_low * t, fma(p, t, t)
+
+
+@primitive
+def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs; `a` finite, `b` positive, neither huge nor tiny."""
+    y = 1.0 / b
+    q = a * y
+    return q, (fma(-q, b, a) + fma(-q, b_low, a_low)) * y
+
+
+@activation(
+    formula="log((1 + exp(alpha * x)) / (1 + exp(alpha * (x - 1)))) / alpha",
+    derivative_formula="sigmoid(alpha * x) - sigmoid(alpha * (x - 1))",
+    value_range="[0, 1]",
+    params={"alpha": 0.5},
+    examples=((0.5,), (1.0,), (-3.0,), (20.0,), (0.01,)),
+    cost="erf",
+    limits={-inf: 0.0, inf: 1.0, -0.0: 0.43814039275967736},
+    monotonicity="increasing",
+    # for each of the examples
+    roots={"second_derivative": (0.5,)},
+    lipschitz=0.12435300177160,
+    source="Klimek and Perelstein (2020)",
+)
+def soft_clipping(x: Any, alpha: Any) -> Any:
+    """Smooth clip of x to 0 and 1, the sharper the larger `alpha`; of 1 - x for a negative one. abs(alpha) up to 80 (float64: 690)."""
+    # log1p(y) / b left of 1/2 with y = w (1 - q) / (1 + w q), w = exp(b x), q = exp(-b); one less the same at 1 - x right of it
+    b = abs(alpha)
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    n, n_low = exact_grow(u, u_low, p)
+    d, d_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    q, q_low = quotient(n, n_low, d, d_low)
+    y = scale_down(q, s)
+    y_low = scale_down(q_low, s)
+    r = scale_down((q + q_low) / b, s) if y < pick(x, 1e-9, 1e-17) else exact_divide(log1p(y), y_low / (1.0 + y), b, 0.0)
+    return r if alpha * (x - 0.5) < 0.0 else 1.0 - r
+
+
+@soft_clipping.derivative
+def _(x: Any, alpha: Any) -> Any:
+    q, s = clipping_slope(x, alpha)
+    return copysign(scale_down(q, s), alpha)
+
+
+@primitive
+def clipping_slope(x: Any, alpha: Any) -> Any:
+    """(q, s) with q * s * TINY = w (1 - q) / ((1 + w) (1 + w q)): the derivative's magnitude, even about 1/2."""
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    n, n_low = exact_grow(u, u_low, p)
+    g, g_low = add(1.0, 0.0, w, w_low) 
+    h, h_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    d, d_low = multiply(g, g_low, h, h_low)
+    return exact_divide(n, n_low, d, d_low), s
+
+
+@soft_clipping.second_derivative
+def _(x: Any, alpha: Any) -> Any:
+    # The derivative times alpha (1 - w^2 q) / ((1 + w) (1 + w q)), odd about 1/2
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    z = finite(alpha * (x - 0.5))
+    m, m_low = multiply(-expm1_down(-2.0 * abs(z)), 0.0, u, u_low)
+    n, n_low = grow(m, m_low, p)
+    g, g_low = add(1.0, 0.0, w, w_low)
+    h, h_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    e, e_low = multiply(g, g_low, h, h_low)
+    d, d_low = multiply(e, e_low, e, e_low)
+    return copysign(scale_down(abs(alpha) * exact_divide(n, n_low, d, d_low), s), -z)
