@@ -120,6 +120,21 @@ def _soft_clipping_second(x: Array, alpha: Array) -> Array:
     return -_soft_clipping_derivative(x, alpha) * b * np.copysign(-np.expm1(-2 * b * np.abs(z)), z) / ((1 + w) * (1 + w * np.exp(-b)))
 
 
+def _aria2(x: Array, alpha: Array, beta: Array) -> Array:
+    result: Array = np.exp(-alpha * jets.softplus(-beta * x))
+    return result
+
+
+def _aria2_derivative(x: Array, alpha: Array, beta: Array) -> Array:
+    return alpha * beta * logistic(-beta * x) * _aria2(x, alpha, beta)
+
+
+def _aria2_second(x: Array, alpha: Array, beta: Array) -> Array:
+    # alpha * sigmoid(-z) - sigmoid(z), where they cancel as well
+    z = beta * x
+    return beta * _aria2_derivative(x, alpha, beta) * ((alpha - 1) * logistic(-z) - np.tanh(z / 2))
+
+
 ORACLES = {
     "gelu_tanh": _gate(_gelu_tanh, 50.0),
     "quick_gelu": _gate(_quick_gelu, 2000.0),
@@ -129,5 +144,6 @@ ORACLES = {
     "hard_elish": oracle(_hard_elish, _hard_elish_derivative),
     "situ": oracle(lambda x, beta: beta * np.tanh(x / beta) * logistic(x), _situ_derivative, _situ_second),
     "soft_clipping": oracle(_soft_clipping, _soft_clipping_derivative, _soft_clipping_second),
+    "aria2": oracle(_aria2, _aria2_derivative, _aria2_second),
     "log_sigmoid": oracle(_log_sigmoid, lambda x: logistic(-x), lambda x: -_bell(x)),
 }

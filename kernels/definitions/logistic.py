@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, bits, copysign, fma, from_bits, max, min, pick, primitive
+from .language import poly, activation, bits, copysign, fma, from_bits, max, min, pick, primitive
 from .primitives import (
     DOWN_32,
     DOWN_64,
@@ -20,6 +20,8 @@ from .primitives import (
     exp_down_low,
     exp_down_pair,
     exp_fraction,
+    ATANH_64,
+    exp_times_low,
     exact_sum,
     log1p,
     divide,
@@ -49,6 +51,15 @@ QUICK_64, QUICK_LOW_64 = -2.4554669595930156, -1.6659629599124333e-17
 # Where the exponentials of gelu_tanh have vanished even against the smallest subnormal, with room for a factor.
 GELU_GONE_32, GELU_GONE_64 = 11.0, 22.0
 QUICK_GONE_32, QUICK_GONE_64 = 70.0, 447.0
+# 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: the error of t^3 * ATANH is below 2^-30
+ATANH_32 = (
+    0.6666667,
+    0.3999954,
+    0.28597805,
+    0.21640232,
+    0.23492694,
+)
+FAR_AWAY = 1e30  # beyond any exponent, yet its products are finite
 LARGEST_32, LARGEST_64 = 3.4028234663852886e38, 1.7976931348623157e308
 
 
@@ -592,3 +603,98 @@ def _(x: Any, alpha: Any) -> Any:
     e, e_low = multiply(g, g_low, h, h_low)
     d, d_low = multiply(e, e_low, e, e_low)
     return copysign(scale_down(abs(alpha) * exact_divide(n, n_low, d, d_low), s), -z)
+
+
+# ---------------------------------------------------------------- a power
+
+
+@primitive
+def log1p_pair(e: Any, e_low: Any) -> Any:
+    """log(1 + e) as a pair, for 0 <= e <= 1."""
+    # 2 atanh(t) with t = e / (2 + e)
+    d, d_low = exact_add(2.0, 0.0, e, e_low)
+    t, t_low = quotient(e, e_low, d, d_low)
+    z = t * t
+    c = t * z * poly(z, ATANH_32, ATANH_64)
+    h = t + t  # exact
+    r = h + c
+    return r, (c - (r - h)) + (t_low + t_low)
+
+
+@primitive
+def power_exp(x: Any, beta: Any) -> Any:
+    """(p, s) of `exp_down` for e = exp(-abs(z)) with z = beta x, and z as a pair."""
+    y = min(max(x, -FAR_AWAY), FAR_AWAY)
+    z = beta * y
+    low = fma(beta, y, -z)
+    c = max(-abs(z), pick(x, GONE_32, GONE_64))
+    p, s = exp_down_low(c, (low if z < 0.0 else -low) if c == -abs(z) else 0.0)
+    return p, s, z, low
+
+
+@primitive
+def power_log(alpha: Any, p: Any, s: Any, z: Any, z_low: Any) -> Any:
+    """alpha log(sigmoid(z)) as a pair, from what `power_exp` gives."""
+    e, e_low = exp_pair(p, s)
+    r, r_low = log1p_pair(e, e_low)
+    total, total_low = exact_add(z if z < 0.0 else 0.0, z_low if z < 0.0 else 0.0, -r, -r_low)
+    return exact_multiply(alpha, 0.0, total, total_low)
+
+
+@activation(
+    formula="exp(-alpha * softplus(-beta * x))",
+    derivative_formula="alpha * beta * sigmoid(-beta * x) * (1 + exp(-beta * x))^-alpha",
+    value_range="[0, 1]",
+    params={"alpha": 1.0, "beta": 0.5},
+    examples=((1.0, 0.5), (1.5, 0.5), (0.25, -2.0), (4.0, 1.0)),
+    cost="erf",
+    limits={-inf: 0.0, inf: 1.0, -0.0: 0.5},
+    monotonicity="increasing",
+    # ln(alpha) / beta for each of the examples
+    roots={"second_derivative": (0.8109302, 0.6931472, 1.3862944)},
+    lipschitz=0.125,
+    source="Patwardhan, Ingalhalikar and Walambe (2018)",
+)
+def aria2(x: Any, alpha: Any, beta: Any) -> Any:
+    """Adaptive Richard's curve weighted activation: a power of a logistic, (1 + exp(-beta x))^-alpha.
+
+    float64 keeps its 2 ULP for abs(alpha) up to 10, float32 its 4 too; beyond, errors grow with it.
+    """
+    p, s, z, z_low = power_exp(x, beta)
+    power, power_low = power_log(alpha, p, s, z, z_low)
+    return exp_times_low(1.0, power, power_low)
+
+
+@primitive
+def power_slope(a: Any, alpha: Any, p: Any, s: Any, z: Any, z_low: Any) -> Any:
+    """a (1 + exp(-z))^-alpha min(exp(-z), 1), all powers in one exponential."""
+    power, power_low = power_log(alpha, p, s, z, z_low)
+    high, low = exact_add(power, power_low, -z if z > 0.0 else 0.0, -z_low if z > 0.0 else 0.0)
+    return exp_times_low(a, high, low)
+
+
+@aria2.derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    # alpha beta sigmoid(-z) (1 + exp(-z))^-alpha
+    p, s, z, z_low = power_exp(x, beta)
+    e, e_low = exp_pair(p, s)
+    d, d_low = exact_add(1.0, 0.0, e, e_low)
+    c, c_low = exact_multiply(alpha, 0.0, beta, 0.0)
+    return power_slope(exact_divide(c, c_low, d, d_low), alpha, p, s, z, z_low)
+
+
+@aria2.second_derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    # beta f' (alpha - e) / (1 + e) left of 0, beta f' (alpha e - 1) / (1 + e) right of it, with m = e - 1 for e
+    p, s, z, z_low = power_exp(x, beta)
+    e, e_low = exp_pair(p, s)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    square, square_low = multiply(d, d_low, d, d_low)
+    t = s * TINY_64
+    m = fma(p, t, t - 1.0)
+    c, c_low = add(alpha, 0.0, -1.0, 0.0)
+    f, f_low = multiply_add(-1.0 if z < 0.0 else alpha, 0.0, m, fma(p, t, (t - 1.0) - m), c, c_low)
+    b, b_low = multiply(alpha, 0.0, beta, 0.0)
+    g, g_low = multiply(b, b_low, beta, 0.0)
+    n, n_low = multiply(f, f_low, g, g_low)
+    return power_slope(exact_divide(n, n_low, square, square_low), alpha, p, s, z, z_low)
