@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import poly, activation, bits, copysign, fma, from_bits, max, min, pick, primitive
+from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .primitives import (
+    ATANH_64,
     DOWN_32,
     DOWN_64,
     TINY_32,
@@ -16,18 +17,18 @@ from .primitives import (
     exact_divide,
     exact_grow,
     exact_multiply,
+    exact_sum,
     exp_down,
     exp_down_low,
     exp_down_pair,
     exp_fraction,
-    ATANH_64,
     exp_times_low,
-    exact_sum,
-    log1p,
-    divide,
     expm1_down,
+    grow,
+    log1p,
     log1p_unit,
     multiply,
+    multiply_add,
     scale_down,
 )
 from .sigmoids import GONE_32, GONE_64, bell, bell_fraction, exp_pair, gate, gate_bend, gate_slope, gate_slopes, logistic
@@ -59,7 +60,7 @@ ATANH_32 = (
     0.21640232,
     0.23492694,
 )
-FAR_AWAY = 1e30  # beyond any exponent, yet its products are finite
+FAR_AWAY = 1e20  # beyond any exponent, yet its products are finite
 LARGEST_32, LARGEST_64 = 3.4028234663852886e38, 1.7976931348623157e308
 
 
@@ -215,7 +216,7 @@ def _(x: Any, beta: Any) -> Any:
 
 
 @primitive
-def scaled_exp(x: Any, beta: Any) -> Any:
+def exp_of_product(x: Any, beta: Any) -> Any:
     """z = beta * x, its rounding error towards -abs(z), and (p, s) of `exp_down` of -abs(z); x finite."""
     z = beta * x
     low = product_low(beta, x, z)
@@ -224,7 +225,7 @@ def scaled_exp(x: Any, beta: Any) -> Any:
 
 
 @primitive
-def finite(x: Any) -> Any:
+def made_finite(x: Any) -> Any:
     """x, or the largest number for an infinity."""
     return min(max(x, pick(x, -LARGEST_32, -LARGEST_64)), pick(x, LARGEST_32, LARGEST_64))
 
@@ -251,7 +252,7 @@ def swish_beta(x: Any, beta: Any) -> Any:
 
     Its vanishing tail is right for abs(beta) of 1e-9 (float64: 1e-130) and more, that of the gradient for 2e-4 (1e-65).
     """
-    z, _, p, s = scaled_exp(finite(x), beta)
+    z, _, p, s = exp_of_product(made_finite(x), beta)
     # Where the exponential has vanished, only the sign counts.
     c = x if z > pick(x, -FAR_32, -FAR_64) else copysign(1.0, x)
     return gate(c, z, p, s)
@@ -259,13 +260,13 @@ def swish_beta(x: Any, beta: Any) -> Any:
 
 @swish_beta.derivative
 def _(x: Any, beta: Any) -> Any:
-    z, low, p, s = scaled_exp(finite(x), beta)
+    z, low, p, s = exp_of_product(made_finite(x), beta)
     return gate_slopes(z, min(abs(z), pick(x, FAR_32, FAR_64)), -low, p, s)
 
 
 @swish_beta.second_derivative
 def _(x: Any, beta: Any) -> Any:
-    z, low, p, s = scaled_exp(finite(x), beta)
+    z, low, p, s = exp_of_product(made_finite(x), beta)
     b, b_low = multiply(beta, 0.0, min(abs(z), FAR_64), -low)
     return gate_bend(beta + beta, 0.0, b, b_low, p, s)
 
@@ -273,8 +274,8 @@ def _(x: Any, beta: Any) -> Any:
 @swish_beta.gradient("beta")
 def _(x: Any, beta: Any) -> Any:
     # x^2 s(z) s(-z)
-    c = finite(x)
-    z, _, p, s = scaled_exp(c, beta)
+    c = made_finite(x)
+    z, _, p, s = exp_of_product(c, beta)
     # The scale comes last where the result may be subnormal, earlier where the square may overflow.
     near = abs(c) < pick(x, 4e9, 1e77)
     scaled = (bell_fraction(c, p, s) * (s if near else s * pick(x, TINY_32, TINY_64))) * c
@@ -390,7 +391,7 @@ def _(x: Any) -> Any:
 @primitive
 def situ_parts(x: Any, b: Any) -> Any:
     """(p, s) of `exp_down` for h = exp(-2 abs(x) / b), b > 0, with 1 - h as a pair."""
-    a = finite(abs(x))
+    a = made_finite(abs(x))
     z = a / b
     y = -2.0 * z
     c = max(y, pick(x, GONE_32, GONE_64))
@@ -514,7 +515,7 @@ def _(x: Any, beta: Any) -> Any:
 def clipping_exp(x: Any, alpha: Any) -> Any:
     """(p, s) of `exp_down` for w = exp(b x), b = abs(alpha), where x is left of 1/2; right of it 1 - x takes its place."""
     b = abs(alpha)
-    y = finite(x)
+    y = made_finite(x)
     right, right_low = exact_sum(1.0, -y)
     a = y if y < 0.5 else right
     c = max(b * a, pick(x, GONE_32, GONE_64))
@@ -533,7 +534,7 @@ def clipping_rest(alpha: Any) -> Any:
 
 
 @primitive
-def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+def quotient_pair(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     """The quotient of two pairs; `a` finite, `b` positive, neither huge nor tiny."""
     y = 1.0 / b
     q = a * y
@@ -563,7 +564,7 @@ def soft_clipping(x: Any, alpha: Any) -> Any:
     w, w_low = exp_pair(p, s)
     n, n_low = exact_grow(u, u_low, p)
     d, d_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
-    q, q_low = quotient(n, n_low, d, d_low)
+    q, q_low = quotient_pair(n, n_low, d, d_low)
     y = scale_down(q, s)
     y_low = scale_down(q_low, s)
     r = scale_down((q + q_low) / b, s) if y < pick(x, 1e-9, 1e-17) else exact_divide(log1p(y), y_low / (1.0 + y), b, 0.0)
@@ -583,7 +584,7 @@ def clipping_slope(x: Any, alpha: Any) -> Any:
     u, u_low, k = clipping_rest(alpha)
     w, w_low = exp_pair(p, s)
     n, n_low = exact_grow(u, u_low, p)
-    g, g_low = add(1.0, 0.0, w, w_low) 
+    g, g_low = add(1.0, 0.0, w, w_low)
     h, h_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
     d, d_low = multiply(g, g_low, h, h_low)
     return exact_divide(n, n_low, d, d_low), s
@@ -595,7 +596,7 @@ def _(x: Any, alpha: Any) -> Any:
     p, s = clipping_exp(x, alpha)
     u, u_low, k = clipping_rest(alpha)
     w, w_low = exp_pair(p, s)
-    z = finite(alpha * (x - 0.5))
+    z = made_finite(alpha * (x - 0.5))
     m, m_low = multiply(-expm1_down(-2.0 * abs(z)), 0.0, u, u_low)
     n, n_low = grow(m, m_low, p)
     g, g_low = add(1.0, 0.0, w, w_low)
@@ -613,7 +614,7 @@ def log1p_pair(e: Any, e_low: Any) -> Any:
     """log(1 + e) as a pair, for 0 <= e <= 1."""
     # 2 atanh(t) with t = e / (2 + e)
     d, d_low = exact_add(2.0, 0.0, e, e_low)
-    t, t_low = quotient(e, e_low, d, d_low)
+    t, t_low = quotient_pair(e, e_low, d, d_low)
     z = t * t
     c = t * z * poly(z, ATANH_32, ATANH_64)
     h = t + t  # exact
@@ -658,7 +659,7 @@ def power_log(alpha: Any, p: Any, s: Any, z: Any, z_low: Any) -> Any:
 def aria2(x: Any, alpha: Any, beta: Any) -> Any:
     """Adaptive Richard's curve weighted activation: a power of a logistic, (1 + exp(-beta x))^-alpha.
 
-    float64 keeps its 2 ULP for abs(alpha) up to 10, float32 its 4 too; beyond, errors grow with it.
+    The bounds hold for abs(alpha) up to 5 (float32: 10); beyond, errors grow with it.
     """
     p, s, z, z_low = power_exp(x, beta)
     power, power_low = power_log(alpha, p, s, z, z_low)
