@@ -94,6 +94,47 @@ def _situ_second(x: Array, beta: Array) -> Array:
     return logistic(x) * (-2 * t * slope / beta + opposite * (2 * slope - beta * t * np.tanh(x / 2)))
 
 
+def _below_half(x: Array, alpha: Array) -> tuple[Array, Array, Array]:
+    """abs(alpha), w = exp(abs(alpha) x) left of 1/2 and at 1 - x right of it, and 1 - exp(-abs(alpha))."""
+    b = np.abs(alpha)
+    z, low = product(b, np.where(x < 0.5, x, 1 - x))
+    w = np.exp(z)
+    rounding = np.where(x < 0.5, 0.0, (1 - (1 - x)) - x)
+    return b, w + w * (low + b * rounding), -np.expm1(-b)
+
+
+def _soft_clipping(x: Array, alpha: Array) -> Array:
+    b, w, rest = _below_half(x, alpha)
+    low = np.log1p(w * rest / (1 + w * np.exp(-b))) / b
+    return np.where(np.where(alpha < 0, 0.5 - x, x - 0.5) < 0, low, 1 - low)
+
+
+def _soft_clipping_derivative(x: Array, alpha: Array) -> Array:
+    b, w, rest = _below_half(x, alpha)
+    return np.sign(alpha) * (w * rest / ((1 + w) * (1 + w * np.exp(-b))))
+
+
+def _soft_clipping_second(x: Array, alpha: Array) -> Array:
+    b, w, _ = _below_half(x, alpha)
+    z = x - 0.5
+    return -_soft_clipping_derivative(x, alpha) * b * np.copysign(-np.expm1(-2 * b * np.abs(z)), z) / ((1 + w) * (1 + w * np.exp(-b)))
+
+
+def _aria2(x: Array, alpha: Array, beta: Array) -> Array:
+    result: Array = np.exp(-alpha * jets.softplus(-beta * x))
+    return result
+
+
+def _aria2_derivative(x: Array, alpha: Array, beta: Array) -> Array:
+    return alpha * beta * logistic(-beta * x) * _aria2(x, alpha, beta)
+
+
+def _aria2_second(x: Array, alpha: Array, beta: Array) -> Array:
+    # alpha * sigmoid(-z) - sigmoid(z), where they cancel as well
+    z = beta * x
+    return beta * _aria2_derivative(x, alpha, beta) * ((alpha - 1) * logistic(-z) - np.tanh(z / 2))
+
+
 ORACLES = {
     "gelu_tanh": _gate(_gelu_tanh, 50.0),
     "quick_gelu": _gate(_quick_gelu, 2000.0),
@@ -102,5 +143,7 @@ ORACLES = {
     "elish": oracle(lambda x: np.where(x < 0, np.expm1(x), x) * logistic(x), _elish_derivative),
     "hard_elish": oracle(_hard_elish, _hard_elish_derivative),
     "situ": oracle(lambda x, beta: beta * np.tanh(x / beta) * logistic(x), _situ_derivative, _situ_second),
+    "soft_clipping": oracle(_soft_clipping, _soft_clipping_derivative, _soft_clipping_second),
+    "aria2": oracle(_aria2, _aria2_derivative, _aria2_second),
     "log_sigmoid": oracle(_log_sigmoid, lambda x: logistic(-x), lambda x: -_bell(x)),
 }

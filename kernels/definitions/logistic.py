@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, bits, copysign, fma, from_bits, max, min, pick, primitive
+from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .primitives import (
+    ATANH_64,
     DOWN_32,
     DOWN_64,
     TINY_32,
@@ -16,13 +17,18 @@ from .primitives import (
     exact_divide,
     exact_grow,
     exact_multiply,
+    exact_sum,
     exp_down,
     exp_down_low,
     exp_down_pair,
     exp_fraction,
+    exp_times_low,
     expm1_down,
+    grow,
+    log1p,
     log1p_unit,
     multiply,
+    multiply_add,
     scale_down,
 )
 from .sigmoids import GONE_32, GONE_64, bell, bell_fraction, exp_pair, gate, gate_bend, gate_slope, gate_slopes, logistic
@@ -46,6 +52,15 @@ QUICK_64, QUICK_LOW_64 = -2.4554669595930156, -1.6659629599124333e-17
 # Where the exponentials of gelu_tanh have vanished even against the smallest subnormal, with room for a factor.
 GELU_GONE_32, GELU_GONE_64 = 11.0, 22.0
 QUICK_GONE_32, QUICK_GONE_64 = 70.0, 447.0
+# 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: the error of t^3 * ATANH is below 2^-30
+ATANH_32 = (
+    0.6666667,
+    0.3999954,
+    0.28597805,
+    0.21640232,
+    0.23492694,
+)
+FAR_AWAY = 1e20  # beyond any exponent, yet its products are finite
 LARGEST_32, LARGEST_64 = 3.4028234663852886e38, 1.7976931348623157e308
 
 
@@ -201,7 +216,7 @@ def _(x: Any, beta: Any) -> Any:
 
 
 @primitive
-def scaled_exp(x: Any, beta: Any) -> Any:
+def exp_of_product(x: Any, beta: Any) -> Any:
     """z = beta * x, its rounding error towards -abs(z), and (p, s) of `exp_down` of -abs(z); x finite."""
     z = beta * x
     low = product_low(beta, x, z)
@@ -210,7 +225,7 @@ def scaled_exp(x: Any, beta: Any) -> Any:
 
 
 @primitive
-def finite(x: Any) -> Any:
+def made_finite(x: Any) -> Any:
     """x, or the largest number for an infinity."""
     return min(max(x, pick(x, -LARGEST_32, -LARGEST_64)), pick(x, LARGEST_32, LARGEST_64))
 
@@ -237,7 +252,7 @@ def swish_beta(x: Any, beta: Any) -> Any:
 
     Its vanishing tail is right for abs(beta) of 1e-9 (float64: 1e-130) and more, that of the gradient for 2e-4 (1e-65).
     """
-    z, _, p, s = scaled_exp(finite(x), beta)
+    z, _, p, s = exp_of_product(made_finite(x), beta)
     # Where the exponential has vanished, only the sign counts.
     c = x if z > pick(x, -FAR_32, -FAR_64) else copysign(1.0, x)
     return gate(c, z, p, s)
@@ -245,13 +260,13 @@ def swish_beta(x: Any, beta: Any) -> Any:
 
 @swish_beta.derivative
 def _(x: Any, beta: Any) -> Any:
-    z, low, p, s = scaled_exp(finite(x), beta)
+    z, low, p, s = exp_of_product(made_finite(x), beta)
     return gate_slopes(z, min(abs(z), pick(x, FAR_32, FAR_64)), -low, p, s)
 
 
 @swish_beta.second_derivative
 def _(x: Any, beta: Any) -> Any:
-    z, low, p, s = scaled_exp(finite(x), beta)
+    z, low, p, s = exp_of_product(made_finite(x), beta)
     b, b_low = multiply(beta, 0.0, min(abs(z), FAR_64), -low)
     return gate_bend(beta + beta, 0.0, b, b_low, p, s)
 
@@ -259,8 +274,8 @@ def _(x: Any, beta: Any) -> Any:
 @swish_beta.gradient("beta")
 def _(x: Any, beta: Any) -> Any:
     # x^2 s(z) s(-z)
-    c = finite(x)
-    z, _, p, s = scaled_exp(c, beta)
+    c = made_finite(x)
+    z, _, p, s = exp_of_product(c, beta)
     # The scale comes last where the result may be subnormal, earlier where the square may overflow.
     near = abs(c) < pick(x, 4e9, 1e77)
     scaled = (bell_fraction(c, p, s) * (s if near else s * pick(x, TINY_32, TINY_64))) * c
@@ -376,7 +391,7 @@ def _(x: Any) -> Any:
 @primitive
 def situ_parts(x: Any, b: Any) -> Any:
     """(p, s) of `exp_down` for h = exp(-2 abs(x) / b), b > 0, with 1 - h as a pair."""
-    a = finite(abs(x))
+    a = made_finite(abs(x))
     z = a / b
     y = -2.0 * z
     c = max(y, pick(x, GONE_32, GONE_64))
@@ -491,3 +506,196 @@ def _(x: Any, beta: Any) -> Any:
     c, c_low = multiply(uk, uk_low, ki, ki_low)
     o, o_low = multiply(-b, 0.0, c, c_low)
     return situ_sum(x, a, a_low, ph, sh, o, o_low, p, s, d, d_low)
+
+
+# ---------------------------------------------------------------- a difference of logarithms
+
+
+@primitive
+def clipping_exp(x: Any, alpha: Any) -> Any:
+    """(p, s) of `exp_down` for w = exp(b x), b = abs(alpha), where x is left of 1/2; right of it 1 - x takes its place."""
+    b = abs(alpha)
+    y = made_finite(x)
+    right, right_low = exact_sum(1.0, -y)
+    a = y if y < 0.5 else right
+    c = max(b * a, pick(x, GONE_32, GONE_64))
+    low = fma(b, a, -c) + b * (0.0 if y < 0.5 else right_low)
+    return exp_down_low(c, low if b * a == c else 0.0)
+
+
+@primitive
+def clipping_rest(alpha: Any) -> Any:
+    """1 - q as a pair and q, for q = exp(-abs(alpha))."""
+    p, p_low, s = exp_down_pair(max(-abs(alpha), pick(alpha, GONE_32, GONE_64)))
+    t = s * pick(alpha, TINY_32, TINY_64)
+    m = 1.0 - t
+    u = fma(-p, t, m)
+    return u, fma(-p, t, m - u) - p_low * t, fma(p, t, t)
+
+
+@primitive
+def quotient_pair(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs; `a` finite, `b` positive, neither huge nor tiny."""
+    y = 1.0 / b
+    q = a * y
+    return q, (fma(-q, b, a) + fma(-q, b_low, a_low)) * y
+
+
+@activation(
+    formula="log((1 + exp(alpha * x)) / (1 + exp(alpha * (x - 1)))) / alpha",
+    derivative_formula="sigmoid(alpha * x) - sigmoid(alpha * (x - 1))",
+    value_range="[0, 1]",
+    params={"alpha": 0.5},
+    examples=((0.5,), (1.0,), (-3.0,), (20.0,), (0.01,)),
+    cost="erf",
+    limits={-inf: 0.0, inf: 1.0, -0.0: 0.43814039275967736},
+    monotonicity="increasing",
+    # for each of the examples
+    roots={"second_derivative": (0.5,)},
+    lipschitz=0.12435300177160,
+    source="Klimek and Perelstein (2020)",
+)
+def soft_clipping(x: Any, alpha: Any) -> Any:
+    """Smooth clip of x to 0 and 1, the sharper the larger `alpha`; of 1 - x for a negative one. abs(alpha) up to 80 (float64: 690)."""
+    # log1p(y) / b left of 1/2 with y = w (1 - q) / (1 + w q), w = exp(b x), q = exp(-b); one less the same at 1 - x right of it
+    b = abs(alpha)
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    n, n_low = exact_grow(u, u_low, p)
+    d, d_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    q, q_low = quotient_pair(n, n_low, d, d_low)
+    y = scale_down(q, s)
+    y_low = scale_down(q_low, s)
+    r = scale_down((q + q_low) / b, s) if y < pick(x, 1e-9, 1e-17) else exact_divide(log1p(y), y_low / (1.0 + y), b, 0.0)
+    return r if alpha * (x - 0.5) < 0.0 else 1.0 - r
+
+
+@soft_clipping.derivative
+def _(x: Any, alpha: Any) -> Any:
+    q, s = clipping_slope(x, alpha)
+    return copysign(scale_down(q, s), alpha)
+
+
+@primitive
+def clipping_slope(x: Any, alpha: Any) -> Any:
+    """(q, s) with q * s * TINY = w (1 - q) / ((1 + w) (1 + w q)): the derivative's magnitude, even about 1/2."""
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    n, n_low = exact_grow(u, u_low, p)
+    g, g_low = add(1.0, 0.0, w, w_low)
+    h, h_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    d, d_low = multiply(g, g_low, h, h_low)
+    return exact_divide(n, n_low, d, d_low), s
+
+
+@soft_clipping.second_derivative
+def _(x: Any, alpha: Any) -> Any:
+    # The derivative times alpha (1 - w^2 q) / ((1 + w) (1 + w q)), odd about 1/2
+    p, s = clipping_exp(x, alpha)
+    u, u_low, k = clipping_rest(alpha)
+    w, w_low = exp_pair(p, s)
+    z = made_finite(alpha * (x - 0.5))
+    m, m_low = multiply(-expm1_down(-2.0 * abs(z)), 0.0, u, u_low)
+    n, n_low = grow(m, m_low, p)
+    g, g_low = add(1.0, 0.0, w, w_low)
+    h, h_low = multiply_add(w, w_low, k, 0.0, 1.0, 0.0)
+    e, e_low = multiply(g, g_low, h, h_low)
+    d, d_low = multiply(e, e_low, e, e_low)
+    return copysign(scale_down(abs(alpha) * exact_divide(n, n_low, d, d_low), s), -z)
+
+
+# ---------------------------------------------------------------- a power
+
+
+@primitive
+def log1p_pair(e: Any, e_low: Any) -> Any:
+    """log(1 + e) as a pair, for 0 <= e <= 1."""
+    # 2 atanh(t) with t = e / (2 + e)
+    d, d_low = exact_add(2.0, 0.0, e, e_low)
+    t, t_low = quotient_pair(e, e_low, d, d_low)
+    z = t * t
+    c = t * z * poly(z, ATANH_32, ATANH_64)
+    h = t + t  # exact
+    r = h + c
+    return r, (c - (r - h)) + (t_low + t_low)
+
+
+@primitive
+def power_exp(x: Any, beta: Any) -> Any:
+    """(p, s) of `exp_down` for e = exp(-abs(z)) with z = beta x, and z as a pair."""
+    y = min(max(x, -FAR_AWAY), FAR_AWAY)
+    z = beta * y
+    low = fma(beta, y, -z)
+    c = max(-abs(z), pick(x, GONE_32, GONE_64))
+    p, s = exp_down_low(c, (low if z < 0.0 else -low) if c == -abs(z) else 0.0)
+    return p, s, z, low
+
+
+@primitive
+def power_log(alpha: Any, p: Any, s: Any, z: Any, z_low: Any) -> Any:
+    """alpha log(sigmoid(z)) as a pair, from what `power_exp` gives."""
+    e, e_low = exp_pair(p, s)
+    r, r_low = log1p_pair(e, e_low)
+    total, total_low = exact_add(z if z < 0.0 else 0.0, z_low if z < 0.0 else 0.0, -r, -r_low)
+    return exact_multiply(alpha, 0.0, total, total_low)
+
+
+@activation(
+    formula="exp(-alpha * softplus(-beta * x))",
+    derivative_formula="alpha * beta * sigmoid(-beta * x) * (1 + exp(-beta * x))^-alpha",
+    value_range="[0, 1]",
+    params={"alpha": 1.0, "beta": 0.5},
+    examples=((1.0, 0.5), (1.5, 0.5), (0.25, -2.0), (4.0, 1.0)),
+    cost="erf",
+    limits={-inf: 0.0, inf: 1.0, -0.0: 0.5},
+    monotonicity="increasing",
+    # ln(alpha) / beta for each of the examples
+    roots={"second_derivative": (0.8109302, 0.6931472, 1.3862944)},
+    lipschitz=0.125,
+    source="Patwardhan, Ingalhalikar and Walambe (2018)",
+)
+def aria2(x: Any, alpha: Any, beta: Any) -> Any:
+    """Adaptive Richard's curve weighted activation: a power of a logistic, (1 + exp(-beta x))^-alpha.
+
+    The bounds hold for abs(alpha) up to 5 (float32: 10); beyond, errors grow with it.
+    """
+    p, s, z, z_low = power_exp(x, beta)
+    power, power_low = power_log(alpha, p, s, z, z_low)
+    return exp_times_low(1.0, power, power_low)
+
+
+@primitive
+def power_slope(a: Any, alpha: Any, p: Any, s: Any, z: Any, z_low: Any) -> Any:
+    """a (1 + exp(-z))^-alpha min(exp(-z), 1), all powers in one exponential."""
+    power, power_low = power_log(alpha, p, s, z, z_low)
+    high, low = exact_add(power, power_low, -z if z > 0.0 else 0.0, -z_low if z > 0.0 else 0.0)
+    return exp_times_low(a, high, low)
+
+
+@aria2.derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    # alpha beta sigmoid(-z) (1 + exp(-z))^-alpha
+    p, s, z, z_low = power_exp(x, beta)
+    e, e_low = exp_pair(p, s)
+    d, d_low = exact_add(1.0, 0.0, e, e_low)
+    c, c_low = exact_multiply(alpha, 0.0, beta, 0.0)
+    return power_slope(exact_divide(c, c_low, d, d_low), alpha, p, s, z, z_low)
+
+
+@aria2.second_derivative
+def _(x: Any, alpha: Any, beta: Any) -> Any:
+    # beta f' (alpha - e) / (1 + e) left of 0, beta f' (alpha e - 1) / (1 + e) right of it, with m = e - 1 for e
+    p, s, z, z_low = power_exp(x, beta)
+    e, e_low = exp_pair(p, s)
+    d, d_low = add(1.0, 0.0, e, e_low)
+    square, square_low = multiply(d, d_low, d, d_low)
+    t = s * TINY_64
+    m = fma(p, t, t - 1.0)
+    c, c_low = add(alpha, 0.0, -1.0, 0.0)
+    f, f_low = multiply_add(-1.0 if z < 0.0 else alpha, 0.0, m, fma(p, t, (t - 1.0) - m), c, c_low)
+    b, b_low = multiply(alpha, 0.0, beta, 0.0)
+    g, g_low = multiply(b, b_low, beta, 0.0)
+    n, n_low = multiply(f, f_low, g, g_low)
+    return power_slope(exact_divide(n, n_low, square, square_low), alpha, p, s, z, z_low)
