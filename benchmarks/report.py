@@ -121,8 +121,9 @@ def support() -> str:
     elementwise = [d for d in DEFINITIONS.values() if d.family == "elementwise"]
     smooth, back = (sum(role in d.roles for d in elementwise) for role in ("second_derivative", "derivative_from_output"))
     return "\n\n".join([
-        f"{len(elementwise)} elementwise functions ([docs/reference](docs/reference/index.md) has a page with a plot for each) and softmax, in"
-        f" {', '.join(suite.kinds())}, on the backends {', '.join(registry.REGISTRY)}: value, `derivative`, `backward`, `value_and_derivative`;"
+        f"{len(elementwise)} elementwise functions ([docs/reference](docs/reference/index.md) has a page with a plot for each) and softmax,"
+        f" in {', '.join(suite.kinds())}, on the backends {', '.join(registry.REGISTRY)}: value, `derivative`, `backward`,"
+        f" `value_and_derivative`;"
         f" {smooth} of them smooth, with `derivative(x, order=2)`; {back} with `backward_from_output`.",
         markdown(["family", "functions"], [[file, ", ".join(names)] for file, names in families.items()]),
     ])  # fmt: skip

@@ -153,7 +153,6 @@ class _Direction(compiled.Entry):
         gradients = [r.reshape(_shape(bound[p])) for r, p in zip(results[stored:], learnable, strict=True)]
         return *finished, *(module.finish(g, None, self) if out is None else out for g, out in zip(gradients, outs[stored:], strict=True))
 
-
     def _train(self, bound: dict[str, Any]) -> Any:
         """The training form of a randomized function: another one whose parameter is drawn for each element between two bounds."""
         definition, names = self.definition, INPUTS[self.direction]
@@ -243,7 +242,8 @@ class Activation(_Direction):
 
         def backward_from_output(*args: Any, **kwargs: Any) -> Any:
             raise NotImplementedError(
-                f"{definition.name} has no backward_from_output: its derivative does not follow exactly from its output; use backward(grad, x)"
+                f"{definition.name} has no backward_from_output: its derivative does not follow exactly from its output; "
+                "use backward(grad, x)"
             )
 
         return backward_from_output

@@ -36,8 +36,8 @@ def _number(value: float | None) -> str:
 def _bounds(definition: Definition) -> str:
     """What is promised."""
     text = (
-        f"float32: within {definition.bound:g} ULP (derivatives: {DERIVATIVE_BOUND:g}), with accuracy \"precise\" 0.51. float64: within 2 ULP. "
-        "float16 and bfloat16:\nwithin 0.51 ULP, with \"precise\" rounded once from float64."
+        f'float32: within {definition.bound:g} ULP (derivatives: {DERIVATIVE_BOUND:g}), with accuracy "precise" 0.51. '
+        'float64: within 2 ULP. float16 and bfloat16:\nwithin 0.51 ULP, with "precise" rounded once from float64.'
     )
     if definition.reach:
         text += " This holds for abs(x) up to " + ", ".join(f"{limit:g} ({kind})" for kind, limit in definition.reach.items()) + "."

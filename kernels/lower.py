@@ -252,6 +252,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
 
     both = {"float32": node, "float64": node}
     match decorator:
+        case ast.Name(id="primitive" | "elementary") if node.name in program.functions:
+            other = program.functions[node.name]
+            raise LoweringError(f"{node.name}, {file}:{node.lineno}: there is a primitive of this name already, in {other.file}")
         case ast.Name(id="primitive" | "elementary" as kind):
             program.functions[node.name] = Function(node.name, file, both)
             if kind == "elementary":

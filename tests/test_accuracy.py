@@ -13,13 +13,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 from common import ROLES, directions, off_kinks, params
-from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 import fastact
 from fastact.kernels.definitions import DEFINITIONS
 from fastact.kernels.definitions.language import DERIVATIVE_BOUND
 from fastact.reference import REFERENCE
 from fastact.ulp import AT_ROOT, BOUNDS, float32_bit_patterns, next_to_root, round_once, worst, wrong_zeros
+from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 ROUNDED = BOUNDS["precise"]
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))

@@ -15,7 +15,6 @@ from common import ELEMENTWISE, TWELVE, chained, directions
 from common import params as default_params
 from cuda_host import COMPILER, bits, build, launch
 
-import fastact
 from fastact.backends import cupy as adapter
 from fastact.backends import nvrtc
 from fastact.kernels import lower

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import special
-from fastact.verify.truth import PARAMETERS, mp, nearest, points
 
 from fastact.kernels import lower
 from fastact.kernels.cpu import compiled
 from fastact.kernels.definitions import DEFINITIONS, language
 from fastact.kernels.definitions.language import ELEMENTARY
 from fastact.ulp import BOUNDS, float32_bit_patterns, ulp_error, wrong_zeros
+from fastact.verify.truth import PARAMETERS, mp, nearest, points
 
 Array = np.ndarray[Any, Any]
 PROGRAM = lower.parse()

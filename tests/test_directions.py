@@ -1,4 +1,4 @@
-"""What hangs on an activation beside its value: derivatives of both orders, both results at once, sides of kinks, the way back from the output."""
+"""What hangs on an activation beside its value: derivatives of both orders, both at once, sides of kinks, outputs read backwards."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_second_derivative(name: str) -> None:
     """Against the formula in mpmath; all else of it is in test_accuracy."""
     f = getattr(fastact, name)
     x = np.array([0.375, 1.5, 2.25])
-    wanted = [float(evaluate(DEFINITIONS[name].formula, 2, "x", x=mp.mpf(v), **{p: mp.mpf(q) for p, q in full(name).items()})[2]) for v in x]
+    wanted = [
+        float(evaluate(DEFINITIONS[name].formula, 2, "x", x=mp.mpf(v), **{p: mp.mpf(q) for p, q in full(name).items()})[2]) for v in x
+    ]
     np.testing.assert_allclose(f.derivative(x, *params(name), order=2), wanted, rtol=1e-12, atol=1e-15)
     for backend in BACKENDS:
         got = f.derivative(x.astype(np.float32), *params(name), order=2, backend=backend)
@@ -201,7 +203,7 @@ def test_rrelu_backward_draws_them_again(dtype: Any) -> None:
 def test_rrelu_is_bad_at_nothing() -> None:
     with pytest.raises(ValueError, match="training=True needs a seed"):
         fastact.rrelu(X, training=True)
-    with pytest.raises(TypeError, match="seed must be an integer, not 1.5"):
+    with pytest.raises(TypeError, match=r"seed must be an integer, not 1\.5"):
         fastact.rrelu(X, training=True, seed=1.5)
     with pytest.raises(ValueError, match="seed must be from 0"):
         fastact.rrelu(X, training=True, seed=-1)

@@ -144,7 +144,9 @@ def test_adding_an_activation_touches_two_files(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.S)
     assert len(blocks) == 2
     tree, built = tmp_path / "clone", tmp_path / "built"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", "build", "docs", "tests", "__pycache__", "*.so", ".*_cache", "compiled.cpp"))
+    shutil.copytree(
+        ROOT, tree, ignore=shutil.ignore_patterns(".git", "build", "docs", "tests", "__pycache__", "*.so", ".*_cache", "compiled.cpp")
+    )
     for folder in ("kernels/definitions", "fastact/reference"):  # one family is built in seconds
         family = {Path(file).stem for file, _ in blocks}
         keep = family | {"__init__", "language", "primitives", "oracle", "jets", "numerics", "rowwise"}

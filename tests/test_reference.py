@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 from common import ROLES, off_kinks
 from common import params as common_params
-from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 from fastact.kernels.definitions import DEFINITIONS
 from fastact.reference import REFERENCE, softmax, softmax_backward, softmax_backward_from_output
 from fastact.ulp import float32_bit_patterns, next_to_root, round_once, ulp_error
+from fastact.verify.truth import PARAMETERS, evaluate, exact, mp, nearest, points
 
 CASES = [(name, role, p) for name, role in ROLES for p in PARAMETERS.get(name, [tuple(DEFINITIONS[name].params.values())])]
 #: How close the oracle has to be: it judges results of 24 and fewer bits.

@@ -51,7 +51,7 @@ def plot(facts: Facts, file: Path) -> None:
     axes.axvline(0, color="0.8", linewidth=0.8)
     for name, y in curves.items():
         y = np.round(y, 4)
-        if name == "value" and facts.continuity == "discontinuous" or name == "derivative" and facts.kinks:
+        if (name == "value" and facts.continuity == "discontinuous") or (name == "derivative" and facts.kinks):
             y = np.where(np.abs(np.diff(y, prepend=y[0])) > 0.12, np.nan, y)  # a jump is no line
         axes.plot(x, y, color=CURVES[name], linewidth=1.8 if name == "value" else 1.2, label=name)
     axes.set_xlim(-6, 6)
@@ -92,7 +92,10 @@ def page(facts: Facts) -> str:
         ["limits", "; ".join(f"f({at:g}) = {value:.7g}" for at, value in facts.limits.items()) + "; f(nan) = nan"],
     ]
     for at, (left, right) in facts.kinks.items():
-        slope = f.derivative(np.array([float(eval(at, {}, dict(zip(facts.parameters, parameters(facts) or facts.parameters.values(), strict=True))))]), *parameters(facts))
+        slope = f.derivative(
+            np.array([float(eval(at, {}, dict(zip(facts.parameters, parameters(facts) or facts.parameters.values(), strict=True))))]),
+            *parameters(facts),
+        )
         rows.append([f"slope at {code(at)}", f"{slope[0]:.7g}; {code(left)} from the left, {code(right)} from the right (`kink=`)"])
     if facts.learnable:
         rows.append(["learnable", f"{', '.join(facts.learnable)}: `backward` returns their gradients too"])
@@ -112,7 +115,12 @@ def page(facts: Facts) -> str:
         out += ["## Largest errors, in ULP", "", *table(["type", "direction", "fastact", "`precise`", "PyTorch", "JAX"], errors), ""]
         out += ["How they were measured: [accuracy](../accuracy.md).", ""]
     if facts.peers:
-        out += ["## Who else has it", "", *table(["", ""], [[PEERS.get(peer, peer), ", ".join(map(code, names))] for peer, names in facts.peers.items()]), ""]
+        out += [
+            "## Who else has it",
+            "",
+            *table(["", ""], [[PEERS.get(peer, peer), ", ".join(map(code, names))] for peer, names in facts.peers.items()]),
+            "",
+        ]
     return "\n".join([*out, "[All functions](index.md)", ""])
 
 
@@ -132,7 +140,8 @@ def measured(name: str) -> list[list[str]]:
 def index(all_facts: list[Facts]) -> str:
     """The list of pages."""
     rows = [
-        [f"[{f.name}]({f.name}.md)", code(f.formula), f.value_range, f.continuity, ", ".join(PEERS.get(p, p) for p in f.peers)] for f in all_facts
+        [f"[{f.name}]({f.name}.md)", code(f.formula), f.value_range, f.continuity, ", ".join(PEERS.get(p, p) for p in f.peers)]
+        for f in all_facts
     ]
     head = "# Functions\n\nWritten by `tools/pages.py`; do not edit. `fastact.catalogue()` has the same as data."
     return "\n".join([head, "", *table(["function", "value", "range", "continuity", "who else has it"], rows), ""])

@@ -36,14 +36,14 @@ FLAGS += ['-DFASTACT_OPERATIONS="operations.hpp"']
 
 
 class Entry(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("name", ctypes.c_char_p), *((n, ctypes.c_int) for n in ("inputs", "outputs", "arrays", "stored", "unit_gradient")),
         ("loop32", ctypes.c_void_p), ("loop64", ctypes.c_void_p), ("derivative32", ctypes.c_void_p), ("derivative64", ctypes.c_void_p),
     ]  # fmt: skip
 
 
 class Table(ctypes.Structure):
-    _fields_ = [("entries", ctypes.c_int), ("entry", ctypes.POINTER(Entry))]  # noqa: RUF012
+    _fields_ = [("entries", ctypes.c_int), ("entry", ctypes.POINTER(Entry))]
 
 
 LOOP = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)

@@ -5,6 +5,7 @@ What may be asked for has been checked before: shapes and dtypes agree, paramete
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +38,7 @@ def finish(result: Any, given: Any, function: Any) -> Any:
 def check_apart(label: str, outs: Sequence[Any]) -> None:
     """Several results must not share memory."""
     ends = sorted((int(out.data.ptr), int(out.data.ptr) + int(out.nbytes)) for out in outs if out is not None)
-    if any(second[0] < first[1] for first, second in zip(ends, ends[1:], strict=False)):
+    if any(second[0] < first[1] for first, second in itertools.pairwise(ends)):
         raise ValueError(f"{label}: the arrays in out share memory")
 
 

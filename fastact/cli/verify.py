@@ -22,7 +22,9 @@ KINDS = ("float32", "float64", "float16", "bfloat16")
 @click.option("--dtype", "kinds", multiple=True, type=click.Choice(KINDS), default=KINDS, help="Only this one; may be repeated.")
 @click.option("--direction", "directions", multiple=True, type=click.Choice(["value", "derivative", "second_derivative"]),
               default=["value", "derivative", "second_derivative"], help="Only this one; may be repeated.")  # fmt: skip
-@click.option("--accuracy", "accuracies", multiple=True, type=click.Choice(["fast", "precise"]), default=["fast", "precise"], help="Only this one.")
+@click.option(
+    "--accuracy", "accuracies", multiple=True, type=click.Choice(["fast", "precise"]), default=["fast", "precise"], help="Only this one."
+)
 @click.option("--peers/--no-peers", default=True, help="Measure PyTorch and JAX too, where they are installed.")
 @click.option("--backend", help="Instead of automatic choice.")
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Processes.")
@@ -52,10 +54,13 @@ def verify(
     step = 1 if exhaustive else step
     columns = (*accuracies, *(("torch", "jax") if peers else ()))
     groups = [
-        (case, measure.tasks(case, columns, step, backend)) for case in measure.cases(list(names or ELEMENTWISE), list(kinds), list(directions))
+        (case, measure.tasks(case, columns, step, backend))
+        for case in measure.cases(list(names or ELEMENTWISE), list(kinds), list(directions))
     ]
     record, broken = report.load(), 0
-    progress = tqdm(total=sum(-(-(t.stop - t.offset) // t.step) for _, group in groups for t in group), unit="x", unit_scale=True, smoothing=0.02)
+    progress = tqdm(
+        total=sum(-(-(t.stop - t.offset) // t.step) for _, group in groups for t in group), unit="x", unit_scale=True, smoothing=0.02
+    )
     with progress, ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         progress.write(f"{'function':<18}{'direction':<18}{'dtype':<9} largest error in ULP")
         for case, group in groups:
@@ -70,7 +75,9 @@ def verify(
             progress.write(f"{case.name:<18}{case.direction:<18}{case.kind:<9} {errors}")
             for column in bad:
                 f = found[column]
-                progress.write(f"  BROKEN, {column}, promised {measure.bound(case, column)}: {f.error}; {f.root}; {f.zeros} zeros of the wrong sign")
+                progress.write(
+                    f"  BROKEN, {column}, promised {measure.bound(case, column)}: {f.error}; {f.root}; {f.zeros} zeros of the wrong sign"
+                )
             if write and "fast" in found:
                 report.add(record, case, found, step)
                 report.save(record)

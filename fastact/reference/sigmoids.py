@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import jets
 from .numerics import FAR, Array, times_exp
 from .oracle import oracle
 

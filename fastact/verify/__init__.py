@@ -1,1 +1,1 @@
-"""Measuring the accuracy of every function, ours and its peers': the command ``fastact verify``. Needs ``pip install 'fastact[verify]'``."""
+"""The accuracy of every function, ours and its peers', measured: ``fastact verify``. Needs ``pip install 'fastact[verify]'``."""

@@ -158,7 +158,11 @@ def _inputs(task: Task) -> Iterator[tuple[Array, Any]]:
     size = BLOCK * task.step
     for offset in range(task.offset, task.stop, size):
         stop = min(offset + size, task.stop)
-        x = float32_bit_patterns(task.step, offset, stop) if case.kind == "float32" else np.arange(offset, stop, dtype=np.uint16).view(dtype)
+        x = (
+            float32_bit_patterns(task.step, offset, stop)
+            if case.kind == "float32"
+            else np.arange(offset, stop, dtype=np.uint16).view(dtype)
+        )
         yield x, oracle(x, *params)
 
 

@@ -16,8 +16,8 @@ RECORD = ACCURACY
 HEAD = """# Accuracy
 
 Written by `fastact verify`; do not edit. The largest errors that were met, in units in the last place (ULP) of the result's type: fastact's
-(`fast`, and `precise` in brackets where it is another computation), and on the same inputs PyTorch's and JAX's on the CPU, where they have the
-function. float32 inputs are bit patterns across the whole range, in the stated steps (1: every float32 there is); halves are all 65,536
+(`fast`, and `precise` in brackets where it is another computation), and on the same inputs PyTorch's and JAX's on the CPU, where they have
+the function. float32 inputs are bit patterns across the whole range, in the stated steps (1: every float32 there is); halves are all 65,536
 inputs; float64 is judged by mpmath on some hundred points: the middle, tails, subnormal results, huge arguments. Next to roots (where the
 value is below 0.1 and relative errors mean nothing) errors count in the column "at roots", in units of 2^-24 (float32) or 2^-53 (float64).
 Periodic functions are measured within their stated reach. An error of 1.7e+07 ULP means: no digit is right.
@@ -69,12 +69,18 @@ def page(record: dict[str, Any]) -> str:
         ]
         if not rows:
             continue
-        out += [f"## {kind}", "", "| function | direction | promise | fastact | at roots | PyTorch | JAX | step |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+        out += [
+            f"## {kind}",
+            "",
+            "| function | direction | promise | fastact | at roots | PyTorch | JAX | step |",
+            "|---|---|--:|--:|--:|--:|--:|--:|",
+        ]
         for name, direction, row in rows:
             ours = number(float(row["fastact"])) + (f" ({number(float(row['precise']))})" if "precise" in row else "")
             peers = [number(float(row[p])) if p in row else "" for p in ("torch", "jax")]
             promise = f"{bound(Case(name, kind, direction), 'fast'):g}"
             root = number(row.get("root"))
-            out.append(f"| {name} | {direction.replace('_', ' ')} | {promise} | {ours} | {root} | {peers[0]} | {peers[1]} | {row.get('step', '')} |")
+            cells = [name, direction.replace("_", " "), promise, ours, root, *peers, str(row.get("step", ""))]
+            out.append(f"| {' | '.join(cells)} |")
         out.append("")
     return "\n".join(out)

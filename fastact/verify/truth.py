@@ -1,4 +1,4 @@
-"""The truth, in mpmath: the formula that stands with each definition, evaluated and differentiated with more digits than any cancellation takes.
+"""The truth: the formula of each definition in mpmath, evaluated and differentiated with more digits than any cancellation takes.
 
 Finite x only; what happens at infinities and NaN is documented, not computed.
 """

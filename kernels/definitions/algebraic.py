@@ -1,4 +1,4 @@
-"""Algebraic functions: quotients and square roots of polynomials, and the arctangent, whose derivatives are such.
+"""Algebraic functions: divide_fars and square roots of polynomials, and the arctangent, whose derivatives are such.
 
 No square overflows: beyond ``FAR`` a 1 that is added to x^2 no longer shows, and the root of the sum is abs(x) itself.
 """
@@ -85,19 +85,19 @@ def _(v: Any, v_low: Any) -> Any:
 
 
 @primitive
-def quotient(a: Any, b: Any, b_low: Any) -> Any:
+def divide_far(a: Any, b: Any, b_low: Any) -> Any:
     """a / (b + b_low) for positive `b`, which may be infinite; a low part only where it is not huge."""
     return a / b
 
 
-@quotient.float64
+@divide_far.float64
 def _(a: Any, b: Any, b_low: Any) -> Any:
     return exact_divide(a, 0.0, b, b_low) if b < 1e300 else a * (1.0 / b)
 
 
 @primitive
 def times_inverse(y: Any, a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs from y = 1 / b, where the caller needs that too."""
+    """The divide_far of two pairs from y = 1 / b, where the caller needs that too."""
     return a * y
 
 
@@ -209,7 +209,7 @@ def squareplus(x: Any, b: Any) -> Any:
     v, v_low = square_plus(a, b)
     h, h_low = root(v, v_low)
     w, w_low = add(h, h_low, a, 0.0)
-    left = quotient(0.25 * b if far else 0.5 * b, a if far else w, 0.0 if far else w_low)
+    left = divide_far(0.25 * b if far else 0.5 * b, a if far else w, 0.0 if far else w_low)
     right = a if far else 0.5 * rounded(w, w_low)
     return left if x < 0.0 else right
 
@@ -277,7 +277,7 @@ def dish(x: Any) -> Any:
     n = 0.25 if far else c
     m = a if far else d + d
     m_low = 0.0 if far else d_low + d_low
-    q = quotient(n if left else c, m if left else h, m_low if left else h_low)
+    q = divide_far(n if left else c, m if left else h, m_low if left else h_low)
     half = 0.5 * x
     return -q if left else fma(half, q, half)
 

@@ -34,6 +34,7 @@ from .primitives import (
     exact_add,
     exact_grow,
     exact_multiply,
+    exact_quotient,
     exp_down_low,
     grow,
     multiply,
@@ -95,14 +96,6 @@ def _(p: Any, s: Any) -> Any:
 
 
 @primitive
-def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs as a pair; `b` positive, neither huge nor tiny."""
-    y = 1.0 / b
-    q = a * y
-    return q, y * (fma(-q, b, a) + fma(-q, b_low, a_low))
-
-
-@primitive
 def within(x: Any, z: Any) -> Any:
     """x; where exp(z) has vanished a number of its sign that does no harm."""
     return x if z > pick(x, -FAR_32, -FAR_64) else copysign(1e6, x)
@@ -134,7 +127,7 @@ def sigmoid_scaled(z: Any, p: Any, s: Any) -> Any:
     d, d_low = exact_add(1.0, 0.0, e, e_low)
     m = 1.0 + p
     left = z < 0.0
-    return quotient(m if left else 1.0, p - (m - 1.0) if left else 0.0, d, d_low)
+    return exact_quotient(m if left else 1.0, p - (m - 1.0) if left else 0.0, d, d_low)
 
 
 @primitive

@@ -28,6 +28,7 @@ from .primitives import (
     exact_divide,
     exact_grow,
     exact_multiply,
+    exact_quotient,
     exact_sum,
     exp_down,
     exp_down_low,
@@ -403,14 +404,6 @@ def _(x: Any) -> Any:
 
 
 @primitive
-def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
-    """The quotient of two pairs as a pair."""
-    y = 1.0 / b
-    q = a * y
-    return q, (fma(-q, b, a) + fma(-q, b_low, a_low)) * y
-
-
-@primitive
 def join(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     """The sum of two pairs; `a` where `b` is 0, with the sign that it has if it is 0 too."""
     s, s_low = exact_add(a, a_low, b, b_low)
@@ -579,12 +572,12 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
     a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
     d, d_low = exact_add(a, a_low, b, b_low)
-    u, u_low = quotient(a, a_low, d, d_low)
-    v, v_low = quotient(b, b_low, d, d_low)
+    u, u_low = exact_quotient(a, a_low, d, d_low)
+    v, v_low = exact_quotient(b, b_low, d, d_low)
     o, o_low = exact_add(1.0, 0.0, e, e_low)
     h, h_low = exact_multiply(o, o_low, y, y_low)  # 1 / r
-    xr, xr_low = quotient(c, 0.0, h, h_low)
-    i, i_low = quotient(beta * unit * unit, 0.0, q, q_low)
+    xr, xr_low = exact_quotient(c, 0.0, h, h_low)
+    i, i_low = exact_quotient(beta * unit * unit, 0.0, q, q_low)
     iu, iu_low = exact_multiply(i, i_low, u, u_low)
     t1, t1_low = exact_add(1.0, 0.0, t, t_low)
     vt, vt_low = exact_multiply(v, v_low, t1, t1_low)
@@ -609,25 +602,25 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
     a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
     d, d_low = exact_add(a, a_low, b, b_low)
-    u, u_low = quotient(a, a_low, d, d_low)
+    u, u_low = exact_quotient(a, a_low, d, d_low)
     # v is kept times LIFT: exp(-theta x) may vanish before its product with theta^2 x does
     pe, se = eis_decay(t, t_low)
     h, h_low = exp_pair(pe, se * LIFT)
     b1, b1_low = exact_multiply(delta * unit, 0.0, LIFT if t < 0.0 else h, 0.0 if t < 0.0 else h_low)
-    v, v_low = quotient(b1, b1_low, d, d_low)
+    v, v_low = exact_quotient(b1, b1_low, d, d_low)
     # r, z and w are divided by the unit: so they are not subnormal
     o, o_low = exact_add(1.0, 0.0, e, e_low)
     g, g_low = exact_multiply(o, o_low, y * unit, y_low * unit)
-    r, r_low = quotient(1.0, 0.0, g, g_low)
+    r, r_low = exact_quotient(1.0, 0.0, g, g_low)
     ar, ar_low = exact_multiply(alpha, 0.0, r, r_low)
     gx, gx_low = exact_multiply(gamma, 0.0, c * unit, 0.0)
-    z, z_low = quotient(gx, gx_low, q, q_low)
+    z, z_low = exact_quotient(gx, gx_low, q, q_low)
     zu, zu_low = exact_multiply(z, z_low, u, u_low)
     tv, tv_low = exact_multiply(rate / LIFT, 0.0, v, v_low)
     w, w_low = exact_add(zu, zu_low, -tv, -tv_low)
     aw, aw_low = exact_add(ar + ar, ar_low + ar_low, -2.0 * w, -2.0 * w_low)
     az, az_low = exact_add(aw, aw_low, -z, -z_low)
-    i, i_low = quotient(beta * unit * unit * LIFT, 0.0, q, q_low)
+    i, i_low = exact_quotient(beta * unit * unit * LIFT, 0.0, q, q_low)
     iu, iu_low = exact_multiply(i, i_low, u, u_low)
     iz, iz_low = exact_multiply(iu, iu_low, az, az_low)
     t1, t1_low = exact_add(1.0, 0.0, t, t_low)
@@ -636,7 +629,7 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     tw, tw_low = exact_add(at, at_low, -tt, -tt_low)
     vt, vt_low = exact_multiply(v, v_low, tw, tw_low)
     flat, flat_low = join(iz, iz_low, vt, vt_low)
-    f, f_low = quotient(1.0 if left else e, 0.0 if left else e_low, o, o_low)  # sigmoid(-x)
+    f, f_low = exact_quotient(1.0 if left else e, 0.0 if left else e_low, o, o_low)  # sigmoid(-x)
     br, br_low = exact_multiply(alpha - 1.0, 0.0, r, r_low)
     fr, fr_low = exact_add(f / unit, f_low / unit, br, br_low)
     bend, bend_low = exact_multiply(fr, fr_low, ar, ar_low)

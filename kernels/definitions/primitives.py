@@ -237,6 +237,14 @@ def exact_divide(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
 
 
 @primitive
+def exact_quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+    """The quotient of two pairs; `b` positive, neither huge nor tiny."""
+    y = 1.0 / b
+    q = a * y
+    return q, y * (fma(-q, b, a) + fma(-q, b_low, a_low))
+
+
+@primitive
 def add(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     """The sum of two pairs."""
     return a + b, 0.0
