@@ -53,7 +53,7 @@ def _clipped_linear_derivative(x: Array, slope: Array, offset: Array, min_val: A
 
 
 def _clip(x: Array, low: Array | float, high: Array | float) -> Array:
-    return np.minimum(np.maximum(x, low), high)
+    return np.where(x <= low, low, np.where(x >= high, high, x))
 
 
 def _inside(x: Array, low: Array | float, high: Array | float) -> Array:
