@@ -21,6 +21,7 @@ from . import arrays, dispatch, docstrings, noise, registry
 from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions import DEFINITIONS, Definition
+from .kernels.definitions.language import evaluate
 from .thresholds import CROSSOVER
 
 #: What is passed in, in order, for each direction.
@@ -119,11 +120,7 @@ class _Direction(compiled.Entry):
         axis = None if bound.get("axis") is None else common.position(label, bound["axis"], x.ndim)
         params = [common.parameter(label, n, bound[n], x, axis, module.asarray) for n in definition.params]
         by_name = dict(zip(definition.params, params, strict=True))
-        if (
-            direction == "backward_from_output"
-            and definition.output_requires
-            and not np.all(_evaluate(definition.output_requires, by_name))
-        ):
+        if direction == "backward_from_output" and definition.output_requires and not np.all(evaluate(definition.output_requires, by_name)):
             raise ValueError(f"{label}: the derivative follows from the output only if {definition.output_requires}")
         for i, out in enumerate(outs):
             if out is not None:
@@ -135,7 +132,7 @@ class _Direction(compiled.Entry):
         targets = [None if out is None else module.asarray(out) for out in outs]
         # The places must be found before the result is written over x.
         repairs = [
-            (x == _evaluate(at, by_name), _evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink
+            (x == evaluate(at, by_name), evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink
         ]
         grad = inputs[0].copy() if repairs and direction == "backward" else None
 
@@ -178,12 +175,6 @@ def _kink(label: str, kink: Any) -> str | None:
     if kink not in (None, "left", "right"):
         raise ValueError(f"{label}: kink must be None, 'left' or 'right', not {kink!r}")
     return kink  # type: ignore[no-any-return]
-
-
-def _evaluate(expression: str, params: dict[str, Any]) -> Any:
-    """An expression of a definition in its parameters, which are numbers or arrays."""
-    with np.errstate(all="ignore"):
-        return eval(expression, {"__builtins__": {}, "inf": np.inf}, params)
 
 
 def _gradient(module: Any, grad: Any, plain: Any, x: Any, definition: Definition, label: str, name: str) -> Any:

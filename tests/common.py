@@ -10,6 +10,7 @@ import numpy as np
 
 import fastact
 from fastact.kernels.definitions import DEFINITIONS
+from fastact.kernels.definitions.language import evaluate
 
 ELEMENTWISE = [name for name, d in DEFINITIONS.items() if d.family == "elementwise"]
 ROWWISE = [name for name, d in DEFINITIONS.items() if d.family == "rowwise"]
@@ -55,7 +56,7 @@ def chained(name: str) -> dict[str, Any]:
 def off_kinks(name: str, x: Any, params: tuple[float, ...]) -> Any:
     """`x` without the kinks, where the formula's derivative is from one side and the promise is another (`test_kinks`)."""
     by_name = dict(zip(DEFINITIONS[name].params, params, strict=True))
-    return x[~np.isin(x, [eval(at, {}, by_name) for at in DEFINITIONS[name].kinks])]
+    return x[~np.isin(x, [evaluate(at, by_name) for at in DEFINITIONS[name].kinks])]
 
 
 def same_bits(a: Any, b: Any) -> bool:

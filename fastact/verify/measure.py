@@ -10,7 +10,7 @@ import numpy as np
 from ..activation import ACTIVATIONS
 from ..arrays.common import KINDS
 from ..kernels.definitions import DEFINITIONS
-from ..kernels.definitions.language import DERIVATIVE_BOUND
+from ..kernels.definitions.language import DERIVATIVE_BOUND, evaluate
 from ..reference import REFERENCE
 from ..ulp import AT_ROOT, BOUNDS, Worst, float32_bit_patterns, worst, wrong_zeros
 from .peers import peer
@@ -131,7 +131,7 @@ def off_kinks(case: Case, x: Array) -> Array:
     if case.direction == "value" or not definition.kinks:
         return np.ones(x.shape, bool)
     by_name = dict(zip(definition.params, parameters(case.name, x.dtype), strict=True))
-    return ~np.isin(x.astype(np.float64), [eval(at, {}, by_name) for at in definition.kinks])
+    return ~np.isin(x.astype(np.float64), [evaluate(at, by_name) for at in definition.kinks])
 
 
 def _judge(case: Case, x: Array, result: Array, exact: Any, ours: bool) -> Found:

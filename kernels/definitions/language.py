@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,6 +215,16 @@ class Definition:
             return self
 
         return add
+
+
+def evaluate(expression: str, params: Mapping[str, Any]) -> Any:
+    """An expression of `kinks` or `output_requires`, in parameters that are numbers, or arrays of one shape."""
+    names = {"__builtins__": {}, "min": builtins.min, "max": builtins.max, "abs": abs, "exp": np.exp, "expm1": np.expm1, "inf": math.inf}
+    with np.errstate(all="ignore"):
+        try:
+            return eval(expression, names, dict(params))
+        except ValueError:  # a condition on arrays: one element at a time
+            return np.vectorize(lambda *values: eval(expression, names, dict(zip(params, values, strict=True))))(*params.values())
 
 
 #: Every activation by name, in the order of definition. Filled by the decorator.

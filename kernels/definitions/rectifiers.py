@@ -176,7 +176,6 @@ def _(y: Any, alpha: Any) -> Any:
     continuity="C0",
     kinks={"0.0": ("alpha", "1.0")},
     lipschitz=1.0,
-    output_requires="alpha >= 0",
 )
 def prelu(x: Any, alpha: Any) -> Any:
     """Parametric rectified linear unit: a leaky_relu whose slope is learned."""
@@ -191,11 +190,6 @@ def _(x: Any, alpha: Any) -> Any:
 @prelu.gradient("alpha")
 def _(x: Any, alpha: Any) -> Any:
     return 0.0 if x > 0.0 else x
-
-
-@prelu.derivative_from_output
-def _(y: Any, alpha: Any) -> Any:
-    return either_side(y, 0.0, alpha, 1.0)
 
 
 @activation(
