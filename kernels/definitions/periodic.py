@@ -154,12 +154,20 @@ def _(x: Any) -> Any:
 
 @primitive
 def reduce_product(x: Any, rest: Any) -> Any:
-    """`reduce` for x - rest, where x is a product and `rest` its rounding error; with r_low in both types."""
+    """`reduce` for x - rest, where x is a product and `rest` its rounding error; in both types with r_low."""
     w = quarters(x)
     n = w - pick(x, MAGIC_32, MAGIC_64)
     a, a_low = exact_sum(fma(n, pick(x, -PI_A_32, -PI_A_64), x), -rest)
     r, r_low = turn_back(n, a, a_low)
     return r, r_low, w
+
+
+@primitive
+def reduce_scaled(a: Any, x: Any) -> Any:
+    """`reduce` for a * x; for 0 beyond LIMIT, for NaN where x is infinite."""
+    z = a * x
+    within = abs(z) <= pick(x, LIMIT_32, LIMIT_64)
+    return reduce_product(z if within else a * (x - x), fma(-a, x, z) if within else 0.0)
 
 
 @primitive
@@ -263,7 +271,7 @@ def exact_arcs(r: Any, r_low: Any) -> Any:
 
 @primitive
 def exact_sin_cos(x: Any, rest: Any) -> Any:
-    """The pairs sin, cos of x - rest, abs(x) <= LIMIT, in both types; the low part of a small sine is good for little."""
+    """The pairs sin, cos of x - rest, abs(x) <= LIMIT, in both types."""
     r, r_low, w = reduce_product(x, rest)
     s, s_low, v, v_low = exact_arcs(r, r_low)
     c, c_low = term(v, v_low, 1.0, 0.0, 1.0, 0.0)
@@ -288,28 +296,22 @@ def exact_sin_cos(x: Any, rest: Any) -> Any:
 )
 def sine(x: Any, omega: Any) -> Any:
     """Sine; NaN at infinities. The bounds hold for abs(omega * x) up to 2^22 (float64: 2^49); beyond it is 0."""
-    z = omega * x
-    within = abs(z) <= pick(x, LIMIT_32, LIMIT_64)
-    r, r_low, w = reduce_product(z if within else omega * (x - x), fma(-omega, x, z) if within else 0.0)
+    r, r_low, w = reduce_scaled(omega, x)
     return sin_reduced(r, r_low, w)
 
 
 @sine.derivative
 def _(x: Any, omega: Any) -> Any:
-    z = omega * x
-    within = abs(z) <= pick(x, LIMIT_32, LIMIT_64)
-    r, r_low, w = reduce_product(z if within else omega * (x - x), fma(-omega, x, z) if within else 0.0)
+    r, r_low, w = reduce_scaled(omega, x)
     return omega * sin_reduced(r, r_low, w + 1.0)
 
 
 @sine.second_derivative
 def _(x: Any, omega: Any) -> Any:
-    z = omega * x
-    within = abs(z) <= pick(x, LIMIT_32, LIMIT_64)
-    r, r_low, w = reduce_product(z if within else omega * (x - x), fma(-omega, x, z) if within else 0.0)
+    r, r_low, w = reduce_scaled(omega, x)
     square = omega * omega
     # A subnormal product is rounded too early for the factors that follow.
-    return -square * omega * x if abs(z) < 1e-9 else -square * sin_reduced(r, r_low, w)
+    return -square * omega * x if abs(omega * x) < 1e-9 else -square * sin_reduced(r, r_low, w)
 
 
 @activation(
@@ -416,18 +418,14 @@ def snake(x: Any, alpha: Any) -> Any:
 
 @snake.derivative
 def _(x: Any, alpha: Any) -> Any:
-    z = 2.0 * alpha * x
-    within = abs(z) <= pick(x, LIMIT_32, LIMIT_64)
-    r, r_low, w = reduce_product(z if within else x - x, fma(-2.0 * alpha, x, z) if within else 0.0)
+    r, r_low, w = reduce_scaled(2.0 * alpha, x)
     unit, t, rest = wave(r, r_low, w)
     return total(1.0 + unit, t, rest)  # the sum of the integers is exact, so that next to a root the parabola t - rest is left
 
 
 @snake.second_derivative
 def _(x: Any, alpha: Any) -> Any:
-    z = 2.0 * alpha * x
-    within = abs(z) <= LIMIT_64
-    r, r_low, w = reduce_product(z if within else x - x, fma(-2.0 * alpha, x, z) if within else 0.0)
+    r, r_low, w = reduce_scaled(2.0 * alpha, x)
     return 2.0 * alpha * sin_reduced(r, r_low, w + 1.0)
 
 
