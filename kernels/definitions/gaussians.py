@@ -285,26 +285,25 @@ def phish(x: Any) -> Any:
 
 @phish.derivative
 def _(x: Any) -> Any:
-    # Everything in exp(-a^2 / 2) with a = abs(x), R = normal_tail(a) and h = R - a / sqrt(2 pi), the factor of gelu'.
+    # With a = abs(x), R = normal_tail(a), y = a R exp(-a^2 / 2) and h = R - a / sqrt(2 pi), the factor of gelu'. In float32 too low parts
+    # are carried where terms cancel.
     a = min(abs(x), pick(x, 15.0, 39.5))
     p, s = gauss(a)
+    t = s * pick(x, TINY_32, TINY_64)
     r, r_low = normal_tail(a)
-    # In float32 too with low parts: some of h cancels.
-    z, z_low = exact_multiply(-a, 0.0, pick(x, DENSITY_32, DENSITY_64), pick(x, DENSITY_LOW_32, DENSITY_LOW_64))
-    h, h_low = exact_add(z, z_low, r, r_low)
     e, e_low = exact_grow(r, r_low, p)
     m, m_low = exact_multiply(a, 0.0, e, e_low)
-    t = s * pick(x, TINY_32, TINY_64)
-    # left: -a exp(-a^2 / 2) (R T + (1 - (y T)^2) h) with y = m t and T = tanh(y) / y = 1 + u
     y = m * t
+    z, z_low = exact_multiply(-a, 0.0, pick(x, DENSITY_32, DENSITY_64), pick(x, DENSITY_LOW_32, DENSITY_LOW_64))
+    h, h_low = exact_add(z, z_low, r, r_low)
+    # left: -a exp(-a^2 / 2) (R T + (1 - (y T)^2) h) with T = tanh(y) / y = 1 + u
     square = y * y
     u = square * poly(square, TANH_32, TANH_64)
-    v = -square * fma(u, u + 2.0, 1.0)
     b, b_low = exact_grow(r, r_low, u)
-    c, c_low = exact_grow(h, h_low, v)
+    c, c_low = exact_grow(h, h_low, -square * fma(u, u + 2.0, 1.0))
     k, k_low = exact_add(b, b_low, c, c_low)
-    whole, whole_low = exact_multiply(-a, 0.0, k, k_low)
-    f, f_low = exact_grow(whole, whole_low, p)
+    v, v_low = exact_multiply(-a, 0.0, k, k_low)
+    f, f_low = exact_grow(v, v_low, p)
     # right: ((1 - w^2) + 4 a w gelu') / (1 + w)^2 with w = exp(-2 gelu)
     g, g_low = exact_add(a, 0.0, -y, -m_low * t)
     d, d_low, w, w_low = exp_minus_twice(g, g_low)
@@ -313,9 +312,9 @@ def _(x: Any) -> Any:
     o, o_low = add(2.0, 0.0, d, d_low)
     n, n_low = multiply(-d, -d_low, o, o_low)
     q, q_low = multiply(4.0 * a, 0.0, j, j_low)
-    num, num_low = multiply_add(q, q_low, w, w_low, n, n_low)
-    den, den_low = multiply(o, o_low, o, o_low)
-    right = copysign(divide(num, num_low, den, den_low), x)
+    top, top_low = multiply_add(q, q_low, w, w_low, n, n_low)
+    bottom, bottom_low = multiply(o, o_low, o, o_low)
+    right = copysign(divide(top, top_low, bottom, bottom_low), x)
     return scale_down(f + f_low, s) if x < 0.0 else right
 
 
