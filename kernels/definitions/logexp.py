@@ -444,7 +444,7 @@ def softplus_power(x: Any, alpha: Any, y: Any, y_low: Any) -> Any:
     z = max(-abs(product), pick(x, -FAR_32, -FAR_64)) if left else 0.0
     z_low = product_low(alpha, x, product) if left else 0.0
     g = alpha * f
-    n = fma(z + g, LOG2E, fma(alpha, k, pick(x, MAGIC_32, MAGIC_64))) - pick(x, MAGIC_32, MAGIC_64)
+    n = (fma(z + g, LOG2E, alpha * k) + pick(x, MAGIC_32, MAGIC_64)) - pick(x, MAGIC_32, MAGIC_64)
     j = fma(alpha, k, 0.0 if left else -n)
     i = n if left else 0.0
     a = fma(i, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), z)
@@ -498,11 +498,13 @@ def eis_decay(t: Any, t_low: Any) -> Any:
 
 
 @primitive
-def eis_terms(q: Any, q_low: Any, delta: Any, t: Any, t_low: Any) -> Any:
-    """The terms of the denominator, sqrt(q) and delta * exp(-t), as pairs, both times exp(t) where that is less than 1."""
+def eis_terms(q: Any, q_low: Any, delta: Any, t: Any, p: Any, s: Any) -> Any:
+    """The terms of the denominator, sqrt(q) and delta * exp(-t), as pairs, both times exp(t) where that is less than 1.
+
+    (p, s) are the parts of exp(-abs(t)).
+    """
     root = sqrt(q)
     root_low = (fma(-root, root, q) + q_low) / (root + root)
-    p, s = eis_decay(t, t_low)
     e, e_low = exp_pair(p, s)
     down = t < 0.0
     a, a_low = exact_multiply(root, root_low, e if down else 1.0, e_low if down else 0.0)
@@ -511,10 +513,9 @@ def eis_terms(q: Any, q_low: Any, delta: Any, t: Any, t_low: Any) -> Any:
 
 
 @primitive
-def eis_end(x: Any, a: Any, a_low: Any, b: Any, b_low: Any, n: Any, t: Any, t_low: Any, degree: Any) -> Any:
+def eis_end(x: Any, a: Any, a_low: Any, b: Any, b_low: Any, n: Any, t: Any, p: Any, s: Any, degree: Any) -> Any:
     """a / b * 2^n, times exp(t) where that is less than 1, with the limit at infinity of what grows like x^degree."""
     down = t < 0.0
-    p, s = eis_decay(t, t_low)
     f, f_low = exact_grow(a, a_low, p if down else 0.0)
     v = exact_divide(f, f_low, b, b_low) * (s if down else 1.0)
     scaled = scale_twice(v, n) * (pick(x, TINY_32, TINY_64) if down else 1.0)
@@ -532,13 +533,17 @@ def eis_end(x: Any, a: Any, a_low: Any, b: Any, b_low: Any, n: Any, t: Any, t_lo
         (0.0, 1.0, 0.0, 0.68, 1.7),
         (0.0, 1.0, 1.0, 0.0, 0.0),
         (2.0, 4.0, 0.25, 0.5, 0.5),
+        (0.5, 0.25, 1.0, 0.0, 0.0),
     ),
     cost="erf",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
     # those of all the examples
     roots={
-        "derivative": (-0.7617481, -0.8074616, -0.5678044),
-        "second_derivative": (-1.4374454, 0.7166847, 1.4860428, 4.8998379, -1.4885140, 1.3496563, -1.1165757),
+        "derivative": (-0.7617481, -0.8074616, -0.5678044, -0.7468151),
+        "second_derivative": (
+            *(-1.4374454, 0.7166847, 1.4860428, 4.8998379),
+            *(-1.488514, 1.3496563, -1.1165757, -1.5345368, 0.0604078),
+        ),
     },
     lipschitz=1.01179730473,
     source="Biswas, Kumar, Banerjee and Pandey (2020)",
@@ -553,11 +558,12 @@ def eis(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> An
     m, m_low, n = softplus_power(c, alpha, y, y_low)
     unit, _k = eis_scale(c, gamma)
     t, t_low = eis_rate(c, delta, theta)
+    p, s = eis_decay(t, t_low)
     q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
-    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, p, s)
     d, d_low = exact_add(a, a_low, b, b_low)
     f, f_low = exact_multiply(c * unit, 0.0, m, m_low)
-    return eis_end(x, f, f_low, d, d_low, n, t, t_low, alpha + (1.0 if gamma == 0.0 else 0.0))
+    return eis_end(x, f, f_low, d, d_low, n, t, p, s, alpha + (1.0 if gamma == 0.0 else 0.0))
 
 
 @eis.derivative
@@ -569,8 +575,9 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     m, m_low, n = softplus_power(c, alpha, y, y_low)
     unit, k = eis_scale(c, gamma)
     t, t_low = eis_rate(c, delta, theta)
+    p, s = eis_decay(t, t_low)
     q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
-    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, p, s)
     d, d_low = exact_add(a, a_low, b, b_low)
     u, u_low = exact_quotient(a, a_low, d, d_low)
     v, v_low = exact_quotient(b, b_low, d, d_low)
@@ -585,7 +592,7 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     axr, axr_low = exact_multiply(alpha, 0.0, xr, xr_low)
     whole, whole_low = exact_add(axr, axr_low, flat, flat_low)
     f, f_low = exact_multiply(m, m_low, whole, whole_low)
-    return eis_end(x, f, f_low, d, d_low, n + k, t, t_low, alpha - (0.0 if gamma == 0.0 else 1.0))
+    return eis_end(x, f, f_low, d, d_low, n + k, t, p, s, alpha - (0.0 if gamma == 0.0 else 1.0))
 
 
 @eis.second_derivative
@@ -598,14 +605,14 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     m, m_low, n = softplus_power(c, alpha, y, y_low)
     unit, k = eis_scale(c, gamma)
     t, t_low = eis_rate(c, delta, theta)
+    p, s = eis_decay(t, t_low)
     rate = theta if delta > 0.0 else 0.0
     q, q_low = eis_square(c * unit, beta * unit * unit, gamma)
-    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, t_low)
+    a, a_low, b, b_low = eis_terms(q, q_low, delta * unit, t, p, s)
     d, d_low = exact_add(a, a_low, b, b_low)
     u, u_low = exact_quotient(a, a_low, d, d_low)
     # v is kept times LIFT: exp(-theta x) may vanish before its product with theta^2 x does
-    pe, se = eis_decay(t, t_low)
-    h, h_low = exp_pair(pe, se * LIFT)
+    h, h_low = exp_pair(p, s * LIFT)
     b1, b1_low = exact_multiply(delta * unit, 0.0, LIFT if t < 0.0 else h, 0.0 if t < 0.0 else h_low)
     v, v_low = exact_quotient(b1, b1_low, d, d_low)
     # r, z and w are divided by the unit: so they are not subnormal
@@ -640,4 +647,4 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:
     z1 = fma(min(max(n, -900.0), 900.0), 0.5, POWER_64)
     some = from_bits(bits(z1) << 52)
     rest = n - (z1 - POWER_64) + (k + k) - 400.0
-    return eis_end(x, j * some, j_low * some, d, d_low, rest, t, t_low, alpha - (1.0 if gamma == 0.0 else 2.0))
+    return eis_end(x, j * some, j_low * some, d, d_low, rest, t, p, s, alpha - (1.0 if gamma == 0.0 else 2.0))
