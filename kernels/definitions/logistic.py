@@ -36,7 +36,7 @@ from .softplus import FAR_32, FAR_64, product_low
 
 LN2 = 0.6931471805599453
 # gelu_tanh(x) = x sigmoid(u), u = sqrt(8 / pi) (x + 0.044715 x^3): -u log2(e) = x (BINARY_LINEAR + BINARY_CUBIC x^2), each constant with
-# its low part. The linear ones end in zeros, so that the sum can be taken from them exactly.
+# its low part. The linear ones end in zeros, so that what they are part of can be taken from them exactly.
 BINARY_LINEAR_32, BINARY_LINEAR_LOW_32 = -2.3022079467773438, -2.513669699055754e-07
 BINARY_LINEAR_64, BINARY_LINEAR_LOW_64 = -2.302208198144328, 2.977296208542741e-15
 BINARY_CUBIC_32, BINARY_CUBIC_LOW_32 = -0.10294324159622192, 2.016198541454628e-09
@@ -196,7 +196,8 @@ def e_swish(x: Any, beta: Any) -> Any:
     """Sigmoid linear unit times a constant."""
     c = max(x, pick(x, GONE_32, GONE_64))
     p, s = exp_down(max(-abs(c), pick(x, GONE_32, GONE_64)))
-    return gate(beta * c, c, p, s)
+    n = beta * c
+    return copysign(gate(n, c, p, s), n)  # where n has underflowed its sign remains
 
 
 @e_swish.derivative
@@ -423,7 +424,7 @@ def situ_parts(x: Any, b: Any) -> Any:
             -1.1716353,
             0.1193318,
             -2.397096,
-            2.3433390,
+            2.343339,
         ),
     },
     lipschitz=0.92638976867,
@@ -550,7 +551,6 @@ def quotient_pair(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     cost="erf",
     limits={-inf: 0.0, inf: 1.0, -0.0: 0.43814039275967736},
     monotonicity="increasing",
-    # for each of the examples
     roots={"second_derivative": (0.5,)},
     lipschitz=0.12435300177160,
     source="Klimek and Perelstein (2020)",
