@@ -120,7 +120,7 @@ def _tanhsoft_second_derivative(x: Array, alpha: Array, beta: Array, gamma: Arra
     tanh, sech2, w, t, slope, bend = _gate(x, alpha, beta, gamma)
     y, first, second = _log_factor(x, delta)
     c = np.where(alpha == 0, w, 1.0)
-    gate = sech2 * ((bend - 2 * tanh * slope * slope * c) * y + 2 * slope * first)
+    gate = sech2 * ((bend - 2 * tanh * slope * slope * c) * np.clip(y, -1e100, 1e100) + 2 * slope * first)
     leads = (delta == 0) | ((2 * alpha < 1) & np.where(x < 0, delta != 1, beta == 0))
     return c * _sum(gate, t * second, leads)
 

@@ -583,12 +583,17 @@ def log_factor(x: Any, delta: Any) -> Any:
 
 @primitive
 def log_slope(x: Any, delta: Any) -> Any:
-    """(n, m, d, d_low): the quotients n = exp(x) and m = delta over the pair d, delta + exp(x), or what they are in proportion to."""
+    """(n, n_low, d, d_low): exp(x) / (delta + exp(x)) as the quotient of two pairs."""
     a, b, b_low = log_terms(x, delta)
     d, d_low = exact_sum(a, b)
     left = x < 0.0
     plain = delta == 0.0
-    return 1.0 if plain else (b if left else a), a if left else b, 1.0 if plain else d, 0.0 if plain else d_low + b_low
+    return (
+        1.0 if plain else (b if left else a),
+        0.0 if plain else (b_low if left else 0.0),
+        1.0 if plain else d,
+        0.0 if plain else d_low + b_low,
+    )
 
 
 @primitive
@@ -658,7 +663,7 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     u, u_low = one_less(q, q_low, r)
     d, d_low = one_more(q, q_low, r)
     y, y_low = log_factor(x, delta)
-    c, _, h, h_low = log_slope(x, delta)
+    c, c_low, h, h_low = log_slope(x, delta)
     tail = (abs(v) if alpha == 0.0 else 1.0) < pick(x, 1e-4, 4e-9)
     # In float32 too with low parts: next to the root the digits cancel. Of the first term, the factor of y:
     k, k_low = exact_multiply(gamma, 0.0, b, b_low)
@@ -671,7 +676,7 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     f, f_low = exact_multiply(bounded, y_low, h, h_low)
     scale = 1.0 if tail else r * pick(x, TINY_32, TINY_64)
     m, m_low = exact_multiply(k if tail else j, k_low if tail else j_low, f, f_low)
-    o, o_low = exact_multiply(b if tail else g, b_low if tail else g_low, c, 0.0)
+    o, o_low = exact_multiply(b if tail else g, b_low if tail else g_low, c, c_low)
     n, n_low = exact_add(m * scale, m_low * scale, o, o_low)
     square, square_low = one_more_squared(q, r)
     i, i_low = multiply(1.0 if tail else square, 0.0 if tail else square_low, h, h_low)
@@ -692,10 +697,12 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     u, u_low = one_less(q, q_low, r)
     d, d_low = one_more(q, q_low, r)
     y, y_low = log_factor(x, delta)
-    c, m, h, h_low = log_slope(x, delta)
+    c, c_low, h, h_low = log_slope(x, delta)
     first = c / h
-    first_low = (fma(-first, h, c) - first * h_low) / h
-    second = first * (m / h)  # 0 without delta
+    first_low = (fma(-first, h, c) + (c_low - first * h_low)) / h
+    e, m, _ = log_terms(x, delta)
+    curve, curve_low = multiply(first, first_low, e if x < 0.0 else m, 0.0)
+    second = divide(curve, curve_low, h, h_low)  # 0 without delta
     bounded = min(max(y if z > -FAR_64 else copysign(1e7, y), -1e150), 1e150)
     k, k_low = multiply(gamma, 0.0, b, b_low)
     a, a_low = add(alpha, 0.0, k * t, k_low * t)
@@ -703,7 +710,8 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     w, w_low = multiply(j, j_low, d, d_low)
     square, square_low = multiply(a, a_low, a, a_low)
     top = copysign(u, v)
-    f, f_low = multiply_add(square, square_low, -2.0 * top, -2.0 * (u_low if v > 0.0 else -u_low), w, w_low)
+    top_low = u_low if v > 0.0 else -u_low
+    f, f_low = multiply_add(square, square_low, -2.0 * top, -2.0 * top_low, w, w_low)
     g, g_low = multiply(2.0 * a, 2.0 * a_low, d, d_low)
     o, o_low = multiply(g, g_low, first, first_low)
     n, n_low = multiply_add(f, f_low, bounded, y_low, o, o_low)
@@ -711,7 +719,7 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     dd, dd_low = multiply(d, d_low, d, d_low)
     third, third_low = multiply(dd, dd_low, d, d_low)
     bent = scale_down(exact_divide(i, i_low, third, third_low), r if abs(v) < FAR_64 else 0.0)
-    total = fma(top / d, second, bent)
+    total = fma(divide(top, top_low, d, d_low), second, bent)
     slow = abs(alpha) if y != 0.0 else 1.0
     both = copysign(0.0, bent if (slow if (beta if x > 0.0 else 0.0) == 0.0 else 1.0) < 0.5 else top)
     whole = bent if delta == 0.0 else (total if total != 0.0 else both)
