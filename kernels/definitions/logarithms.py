@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .algebraic import cauchy, grown, quotient
+from .algebraic import cauchy, divide_far, grown
 from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .primitives import (
     ATANH_64,
@@ -174,7 +174,7 @@ def _(x: Any) -> Any:
     p = a * a
     s, low = exact_sum(1.0, p)
     n = 2.0 if far else a + a
-    return copysign(quotient(n, a if far else s, 0.0 if far else low + fma(a, a, -p)), x)
+    return copysign(divide_far(n, a if far else s, 0.0 if far else low + fma(a, a, -p)), x)
 
 
 @seagull.second_derivative
