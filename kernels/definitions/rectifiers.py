@@ -200,6 +200,7 @@ def _(x: Any, alpha: Any) -> Any:
     examples=((0.125, 0.3333333333333333), (-1.0, 0.3), (0.7, 4.0)),
     cost="move",
     limits={-inf: -inf, inf: inf, -0.0: -0.0},
+    randomized="leaky_relu",
     source="Xu, Wang, Chen and Li (2015)",
     monotonicity="increasing",
     continuity="C0",
