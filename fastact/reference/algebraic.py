@@ -60,13 +60,13 @@ def _isru(x: Array, alpha: Array) -> Array:
 
 
 def _isru_derivative(x: Array, alpha: Array) -> Array:
-    r = 1 / _norm(np.sqrt(alpha) * x)
-    return r * r * r
+    q = 1 / (1 + alpha * x * x)  # 0 where the square is infinite: so is its root, cubed
+    return np.sqrt(q) * q
 
 
 def _isru_second(x: Array, alpha: Array) -> Array:
-    r = 1 / _norm(np.sqrt(alpha) * x)
-    return -3 * alpha * _isru(x, alpha) * r * r * r * r
+    q = 1 / (1 + alpha * x * x)
+    return -3 * alpha * _isru(x, alpha) * q * q
 
 
 def _isrlu(x: Array, alpha: Array) -> Array:

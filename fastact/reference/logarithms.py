@@ -49,42 +49,51 @@ def _log_argument(x: Array, alpha: Array) -> Array:
     return np.where(np.abs(w) < 0.5, np.log1p(w) + w_low / (1 + w), far)
 
 
+def _exponential(x: Array, alpha: Array, factor: Array | float = 1.0) -> Array:
+    """factor * exp(alpha * x), infinite no earlier than it must be."""
+    z, z_low = product(alpha, x)
+    half = np.exp(z / 2)
+    return np.where(np.abs(z) < 700, factor * np.exp(z) * (1 + z_low), factor * half * (1 + z_low) * half)
+
+
 def _soft_exponential(x: Array, alpha: Array) -> Array:
-    z = alpha * x
     left = -_log_argument(x, alpha) / alpha
-    # far left e^z is small against the constant, but for alpha = 1
-    right = np.where(z < -0.5, np.exp(z) + (alpha - 1) * (alpha + 1), np.expm1(z) + alpha * alpha) / alpha
-    large = np.exp(z / 2) / alpha * np.exp(z / 2)
-    return np.where(alpha < 0, left, np.where(alpha > 0, np.where(z > 700, large, right), x))
+    # far left e^z is small against the constant, but for alpha = 1; far right the constant
+    z, z_low = product(alpha, x)
+    middle = (np.expm1(z) + z_low * np.exp(z) + alpha * alpha) / alpha
+    right = np.where(
+        z < -0.5, (_exponential(x, alpha) + (alpha - 1) * (alpha + 1)) / alpha, np.where(z < 40, middle, _exponential(x, alpha, 1 / alpha))
+    )
+    return np.where(alpha < 0, left, np.where(alpha > 0, right, x))
 
 
 def _soft_exponential_derivative(x: Array, alpha: Array) -> Array:
     _, _, u, u_low = _argument(x, alpha)
     left = np.where(u > 1e300, -1 / alpha / x, np.where(u + u_low < 0, np.nan, 1 / (u + u_low)))
-    return np.where(alpha < 0, left, np.exp(alpha * x))
+    return np.where(alpha < 0, left, _exponential(x, alpha))
 
 
 def _soft_exponential_second(x: Array, alpha: Array) -> Array:
     slope = _soft_exponential_derivative(x, alpha)
-    return alpha * slope * np.where(alpha < 0, slope, 1.0)
+    return np.where(alpha < 0, alpha * slope * slope, _exponential(x, alpha, alpha))
 
 
 def _power_series(coefficients: list[float], z: Array) -> Array:
-    return np.asarray(np.polynomial.polynomial.polyval(np.clip(z, -1, 1), coefficients))
+    return np.asarray(np.polynomial.polynomial.polyval(np.clip(z, -2, 2), coefficients))
 
 
 def _soft_exponential_gradient(x: Array, alpha: Array) -> Array:
     # left: (log(1 + w) - w / (1 + w)) / alpha^2 + 1 / (1 + w); w^2 / alpha^2 is (x + alpha)^2
     w = _argument(x, alpha)[0]
     slope, log = _soft_exponential_derivative(x, alpha), _log_argument(x, alpha)
-    series = (x + alpha) * (x + alpha) * _power_series([(-1) ** n * (n + 1) / (n + 2) for n in range(40)], w)
-    left = np.where(np.abs(w) < 0.3, series, (log - 1 + slope) / alpha / alpha) + slope
+    series = (x + alpha) * (x + alpha) * _power_series([(-1) ** n * (n + 1) / (n + 2) for n in range(80)], w)
+    left = np.where(np.abs(w) < 0.6, series, (log - 1 + slope) / alpha / alpha) + slope
     # right: (z e^z - expm1(z)) / alpha^2 + 1
     z = alpha * x
-    series = x * x * _power_series([(n + 1) / factorial(n + 2) for n in range(18)], z)
-    c = np.maximum(z, -100.0)
-    grown = np.where(z > 600, np.exp(z / 2) * (z - 1) / alpha / alpha * np.exp(z / 2), (np.exp(c) * (c - 1) + 1) / alpha / alpha)
-    right = np.where(np.abs(z) < 0.7, series, grown) + 1
+    series = x * x * _power_series([(n + 1) / factorial(n + 2) for n in range(26)], z)
+    c = np.maximum(x, -100.0 / np.abs(alpha))
+    grown = np.where(z > 40, _exponential(x, alpha, (z - 1) / alpha / alpha), (_exponential(c, alpha, alpha * c - 1) + 1) / alpha / alpha)
+    right = np.where(np.abs(z) < 1.2, series, grown) + 1
     return np.where(alpha < 0, left, np.where(alpha > 0, right, x * x / 2 + 1))
 
 
