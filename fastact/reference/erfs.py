@@ -33,7 +33,6 @@ def _derivative(x: Array, v: Array, w: Array, tail: Array) -> Array:
 
 def _second_derivative(x: Array, v: Array, w: Array, y: Array, tail: Array) -> Array:
     """2 / sqrt(pi) * exp(-u^2) * u' * (2 + x * (y - 2 u u')), u'' = y u'."""
-    x = np.clip(x, -1e100, 1e100)
     u, slope = v * np.exp(tail), w * np.exp(tail)
     return times_exp(2 / sqrt(pi) * w * (2 + x * (y - 2 * u * slope)), tail - u * u)
 
@@ -75,24 +74,24 @@ def _serf_second_derivative(x: Array) -> Array:
     return _pserf_second_derivative(x, np.float64(1), np.float64(1))
 
 
-def _exponential(x: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
-    """(alpha * exp(z) over exp(min(z, 0)), min(z, 0)), z = beta * x."""
+def _exponential(x: Array, alpha: Array, beta: Array) -> tuple[Array, Array, Array]:
+    """(x kept within reach, alpha * exp(z) over exp(min(z, 0)), min(z, 0)), z = beta * x."""
     z, low = product(beta, x)
-    return alpha * np.exp(np.clip(z, 0.0, 20.0)) * (1 + low), np.minimum(z, 0.0)
+    return np.clip(x, -1e100, 1e100), alpha * np.exp(np.clip(z, 0.0, 20.0)) * (1 + low), np.minimum(z, 0.0)
 
 
 def _erf_act(x: Array, alpha: Array, beta: Array) -> Array:
-    return np.where(beta * x > 20, np.copysign(1.0, alpha) * x, _value(x, *_exponential(x, alpha, beta)))
+    return np.where(beta * x > 20, np.copysign(1.0, alpha) * x, _value(*_exponential(x, alpha, beta)))
 
 
 def _erf_act_derivative(x: Array, alpha: Array, beta: Array) -> Array:
-    v, tail = _exponential(x, alpha, beta)
-    return _derivative(x, v, beta * v, tail)
+    c, v, tail = _exponential(x, alpha, beta)
+    return _derivative(c, v, beta * v, tail)
 
 
 def _erf_act_second_derivative(x: Array, alpha: Array, beta: Array) -> Array:
-    v, tail = _exponential(x, alpha, beta)
-    return _second_derivative(x, v, beta * v, beta, tail)
+    c, v, tail = _exponential(x, alpha, beta)
+    return _second_derivative(c, v, beta * v, beta, tail)
 
 
 ORACLES = {
