@@ -36,7 +36,6 @@ from .primitives import (
     exact_multiply,
     exact_sum,
     exp_down,
-    exp_down_low,
     exp_down_pair,
     grow,
     log1p_unit,
@@ -105,17 +104,22 @@ EXP_FINE_64 = (
 
 
 @primitive
-def decay(w: Any, low: Any) -> Any:
-    """(p, p_low, s): e = exp(w + low) as by `exp_down_pair`, for w <= 0."""
-    magic = pick(w, DOWN_32, DOWN_64)
-    c = max(w, pick(w, -FAR_32, -FAR_64))
-    z = fma(c, LOG2E, magic)
+def exp_down_low_pair(x: Any, low: Any) -> Any:
+    """`exp_down_pair` of x + low."""
+    magic = pick(x, DOWN_32, DOWN_64)
+    z = fma(x, LOG2E, magic)
     k = z - magic
-    r = fma(k, pick(w, -LN2_HIGH_32, -LN2_HIGH_64), c) + fma(k, pick(w, -LN2_LOW_32, -LN2_LOW_64), low)
+    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x) + fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), low)
     square = r * r
     q = poly(r, EXP_32, EXP_64)
     p = fma(square, q, r)
-    return p, fma(square, q, r - p), from_bits(bits(z) << pick(w, 23, 52))
+    return p, fma(square, q, r - p), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def decay(w: Any, low: Any) -> Any:
+    """(p, p_low, s): the parts of e = exp(w + low), for w <= 0."""
+    return exp_down_low_pair(max(w, pick(w, -FAR_32, -FAR_64)), low)
 
 
 @primitive
@@ -239,7 +243,7 @@ def _(y: Any, cap: Any) -> Any:
     limits={-inf: -1.7159, inf: 1.7159, -0.0: -0.0},
     source="LeCun, Bottou, Orr and Mueller (1998)",
     monotonicity="increasing",
-    lipschitz=1.149653,
+    lipschitz=1.1496530000000001,
     output_requires="scale_b != 0",
 )
 def stanh(x: Any, scale_a: Any, scale_b: Any) -> Any:
@@ -436,13 +440,13 @@ def product_rest(a: Any, b: Any, product: Any) -> Any:
 
 @primitive
 def exp_growing(z: Any, low: Any) -> Any:
-    """(p, s) of `exp_down` for exp(z + low), which stays finite: large enough for its tanh to be 1."""
-    return exp_down_low(min(max(z, pick(z, -FAR_32, -FAR_64)), pick(z, 44.0, 100.0)), low)
+    """(p, p_low, s): the parts of exp(z + low), which stays finite: large enough for its tanh to be 1."""
+    return exp_down_low_pair(min(max(z, pick(z, -FAR_32, -FAR_64)), pick(z, 44.0, 100.0)), low)
 
 
 @primitive
 def exp_fine(z: Any, low: Any) -> Any:
-    """(p, p_low, s) of `exp_growing` for float64 with eight digits more: for what goes into another exponential."""
+    """`exp_growing` for float64 with three digits more: for what goes into another exponential."""
     c = min(max(z, -FAR_64), 100.0)
     shifted = fma(c, LOG2E, DOWN_64)
     k = shifted - DOWN_64
@@ -478,8 +482,9 @@ def exp_fine(z: Any, low: Any) -> Any:
 def tanh_exp(x: Any, alpha: Any) -> Any:
     """x * tanh(exp(alpha * x)), for `alpha` other than 0."""
     z = alpha * x
-    p, s = exp_growing(z, product_rest(alpha, x, z))
-    w, w_low = exp_pair(p, s)
+    p, p_low, s = exp_growing(z, product_rest(alpha, x, z))
+    w, w_rest = exp_pair(p, s)
+    w_low = fma(p_low, s * pick(x, TINY_32, TINY_64), w_rest)
     q, q_low, r = decay(-2.0 * w, -2.0 * w_low)
     u, u_low = one_less(q, q_low, r)
     d, d_low = one_more(q, q_low, r)
@@ -498,8 +503,9 @@ def _(x: Any, alpha: Any) -> Any:
     z = alpha * x
     low = product_rest(alpha, x, z)
     c = min(max(z, pick(x, -FAR_32, -FAR_64)), 7.0)
-    p, s = exp_growing(c, low)
-    w, w_low = exp_pair(p, s)
+    p, p_low, s = exp_growing(c, low)
+    w, w_rest = exp_pair(p, s)
+    w_low = fma(p_low, s * pick(x, TINY_32, TINY_64), w_rest)
     q, q_low, r = decay(-2.0 * w, -2.0 * w_low)
     u, u_low = one_less(q, q_low, r)
     d, d_low = one_more(q, q_low, r)
@@ -636,8 +642,8 @@ def tanhsoft(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     are not negative.
     """
     z = gamma * x
-    p, s = exp_growing(z, product_rest(gamma, x, z))
-    v, v_low, b, b_low = gate_argument(x, alpha, beta, p, 0.0, s)
+    p, p_low, s = exp_growing(z, product_rest(gamma, x, z))
+    v, v_low, b, b_low = gate_argument(x, alpha, beta, p, p_low, s)
     q, q_low, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
     u, u_low = one_less(q, q_low, r)
     d, d_low = one_more(q, q_low, r)
@@ -656,8 +662,8 @@ def tanhsoft(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
 def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     # 4 e v' y / d^2 + u y' / d with y the logarithm, tanh(v) = u / d = (1 - e) / (1 + e); (gamma y + y') beta w in the tail
     z = gamma * x
-    p, s = exp_growing(z, product_rest(gamma, x, z))
-    v, v_low, b, b_low = gate_argument(x, alpha, beta, p, 0.0, s)
+    p, p_low, s = exp_growing(z, product_rest(gamma, x, z))
+    v, v_low, b, b_low = gate_argument(x, alpha, beta, p, p_low, s)
     t = s * pick(x, TINY_32, TINY_64)
     q, q_low, r = decay(-2.0 * abs(v), -2.0 * (v_low if v > 0.0 else -v_low))
     u, u_low = one_less(q, q_low, r)
