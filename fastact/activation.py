@@ -58,6 +58,8 @@ class _Direction(compiled.Entry):
         self.definition, self.direction = definition, direction
         # Above this the choice of backend is made in Python.
         self.limit = min(CROSSOVER[definition.cost].values()) - 1
+        if direction == "backward_from_output" and definition.output_requires:
+            self.limit = -1  # parameters must be looked at
         suffix = "" if direction == "value" else f".{direction}"
         self.__name__ = f"{definition.name}{suffix}"
         self.__qualname__ = self.__name__

@@ -148,8 +148,8 @@ def test_float64(name: str, role: str, params: tuple[float, ...], backend: str) 
 
 
 @lru_cache(maxsize=2)
-def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(every input of a half type, the oracle's results, the correctly rounded ones); mpmath decides where the oracle cannot."""
+def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], ...]:
+    """Every input of a half type; the oracle's results, the correctly rounded ones, those rounded from float64; mpmath decides if it must."""
     x = within(name, np.arange(2**16, dtype=np.uint16).view(dtype), "float64")
     full = seen(name, params(name), dtype)
     value = getattr(REFERENCE[name], role)(x, *full)
@@ -159,9 +159,12 @@ def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], np.
         doubt = np.abs(value) * 1e-12 + np.where(next_to_root(x, value, DEFINITIONS[name].roots.get(role, ())), 2.0**-49, 0.0)
         doubtful = (round_once(value - doubt, dtype) != round_once(value + doubt, dtype)) & finite
     # What float64 cannot see: silu and gelu of a tiny x are x / 2 + x^2 / 4, in bfloat16 for 64 subnormals of either sign a tie and
-    # 1e-40 of it. No float64 number says on which side of the tie that is, so the promise, one rounding from float64, is the even one.
-    right[doubtful] = round_once(exact(name, role, x[doubtful], *full)[0], dtype)
-    return x, value, right
+    # 1e-40 of it. No float64 number says on which side of the tie that is, so the promise, one rounding from float64, may be the even one.
+    pairs = exact(name, role, x[doubtful], *full)
+    right[doubtful] = round_once(pairs, dtype)
+    even = right.copy()
+    even[doubtful] = round_once(pairs[0], dtype)
+    return x, value, right, even
 
 
 @pytest.mark.parametrize("backend", COMPILED)
@@ -170,7 +173,7 @@ def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], np.
 def test_halves(name: str, role: str, dtype: Any, backend: str) -> None:
     if backend == "cupy" and dtype != np.float16:
         pytest.skip("CuPy cannot take ml_dtypes arrays from NumPy")
-    x, value, right = rounded(name, role, dtype)
+    x, value, right, even = rounded(name, role, dtype)
     # Next to a root float32 adds its own 2^-24 to the rounding.
     result = compute(backend, name, role, x, params(name), "fast")
     with np.errstate(invalid="ignore"):
@@ -181,7 +184,14 @@ def test_halves(name: str, role: str, dtype: Any, backend: str) -> None:
     assert off.max(initial=0.0) <= 2.0**-23
 
     result = compute(backend, name, role, x, params(name), "precise")
-    same = (result.view(np.uint16) == right.view(np.uint16)) | (np.isnan(result.astype(np.float32)) & np.isnan(value))
+    if role == "second_derivative":  # float64 is within 4 ULP only: next to a tie either neighbour is right
+        judge(name, role, x, result, value, ROUNDED, at_root=np.inf)
+        return
+    same = (
+        (result.view(np.uint16) == right.view(np.uint16))
+        | (result.view(np.uint16) == even.view(np.uint16))
+        | (np.isnan(result.astype(np.float32)) & np.isnan(value))
+    )
     wrong = np.flatnonzero(~same)
     first = wrong[:5]
     assert not wrong.size, f"{name} {role} {dtype}: {wrong.size} not correctly rounded: x = {x[first]}: {result[first]}, not {right[first]}"
@@ -203,6 +213,6 @@ def test_derivative_from_output(name: str, example: tuple[float, ...]) -> None:
         y, slope, bend = evaluate(definition.formula, 2, "x", x=mp.mpf(x), **by_name)
         output = np.array([nearest(y)[0]])
         got = float(getattr(fastact, name).backward_from_output(np.ones(1), output, *given)[0])
-        lost = abs(bend / slope) * abs(y - mp.mpf(float(output[0]))) if slope else 0
+        lost = abs(bend / slope) * max(abs(y), 1) * mp.mpf(2) ** -53 if slope else 0
         assert abs(got - slope) <= 4 * 2.0**-53 * abs(slope) + 2 * lost, (name, x, got, float(slope))
     assert np.isnan(getattr(fastact, name).backward_from_output(np.ones(1), np.array([np.nan]), *given))

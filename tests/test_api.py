@@ -42,7 +42,13 @@ def test_documented_limits(name: str) -> None:
     for dtype in (np.float16, np.float32, np.float64):
         for at, value in DEFINITIONS[name].limits.items():
             got = f(np.array([at], dtype), *params(name))
-            assert same_bits(got, np.array([value], dtype)), (at, got, value)
+            wanted = np.array([value], dtype)
+            exact = value in (0.0, 1.0, -1.0) or not np.isfinite(value)
+            assert same_bits(got, wanted) if exact else abs(got - wanted) <= DEFINITIONS[name].bound * np.spacing(abs(wanted)), (
+                at,
+                got,
+                value,
+            )
         assert np.isnan(f(np.array([np.nan], dtype), *params(name))).all()
         assert np.isnan(f.derivative(np.array([np.nan], dtype), *params(name))).all()
 

@@ -102,7 +102,8 @@ def _with_ends(found: Oracle) -> Oracle:
 
     def ended(total: Function) -> Function:
         def function(x: Array, alpha: Array) -> Array:
-            wide = np.asarray(x, dtype=np.float64)
+            with np.errstate(invalid="ignore"):  # signalling NaNs
+                wide = np.asarray(x, dtype=np.float64)
             far = total(np.copysign(1e300, wide), alpha)
             return np.where(np.isinf(wide) & ~np.isfinite(far), far, total(wide, alpha))
 

@@ -12,7 +12,7 @@ from .sigmoids import logistic
 
 
 def _exponential(x: Array) -> Array:
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(all="ignore"):
         return np.exp(np.asarray(x, dtype=np.float64))
 
 
@@ -37,7 +37,8 @@ def _not_below_zero(f: Function) -> Function:
 
     @wraps(f)
     def restricted(x: Array) -> Array:
-        x = np.asarray(x, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            x = np.asarray(x, dtype=np.float64)
         return np.where(x < 0, np.nan, f(x))
 
     return restricted

@@ -120,10 +120,7 @@ def _total(formula: Callable[..., Any], oscillates: bool) -> Function:
 
 def _limit(near: Array, far: Array) -> Array:
     """Where a function goes that has these values at two large arguments: to infinity if it still grows, to 0 if it still falls."""
-    steady = np.abs(far - near) <= 1e-9 * np.abs(near)
-    vanishing = np.abs(far) < 1e-25
-    return np.where(
-        vanishing,
-        np.copysign(0.0, far),
-        np.where(steady, far, np.where(np.abs(far) > np.abs(near), np.copysign(np.inf, far), np.copysign(0.0, far))),
-    )
+    steady = (near == far) | (np.abs(far - near) <= 1e-9 * np.abs(near))
+    going = np.where(np.abs(far) > np.abs(near), np.copysign(np.inf, far), np.copysign(0.0, far))
+    found = np.where(np.abs(far) < 1e-25, np.copysign(0.0, far), np.where(steady, far, going))
+    return np.where(np.isnan(near) | np.isnan(far), np.nan, found)

@@ -545,7 +545,7 @@ def eis_end(x: Any, a: Any, a_low: Any, b: Any, b_low: Any, n: Any, t: Any, p: A
             *(-1.488514, 1.3496563, -1.1165757, -1.5345368, 0.0604078),
         ),
     },
-    lipschitz=1.01179730473,
+    lipschitz=1.0117976047,
     source="Biswas, Kumar, Banerjee and Pandey (2020)",
 )
 def eis(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any, theta: Any) -> Any:

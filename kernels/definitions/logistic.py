@@ -356,7 +356,7 @@ def _(x: Any) -> Any:
 @activation(
     formula="-0.0 if x <= -1 else expm1(x) * (x + 1) / 2 if x < 0 else x * (x + 1) / 2 if x < 1 else x",
     derivative_formula="0 if x <= -1 else (exp(x) * (x + 2) - 1) / 2 if x < 0 else x + 1 / 2 if x < 1 else 1",
-    value_range="[-0.1046, inf)",
+    value_range="[-0.0997, inf)",
     cost="exp",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
     roots={"derivative": (-0.4428544,)},
