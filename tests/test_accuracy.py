@@ -149,7 +149,7 @@ def test_float64(name: str, role: str, params: tuple[float, ...], backend: str) 
 
 @lru_cache(maxsize=2)
 def rounded(name: str, role: str, dtype: Any) -> tuple[np.ndarray[Any, Any], ...]:
-    """Every input of a half type; the oracle's results, the correctly rounded ones, those rounded from float64; mpmath decides if it must."""
+    """Every input of a half type; the oracle's results, the correctly rounded ones, those rounded from float64; mpmath decides at need."""
     x = within(name, np.arange(2**16, dtype=np.uint16).view(dtype), "float64")
     full = seen(name, params(name), dtype)
     value = getattr(REFERENCE[name], role)(x, *full)

@@ -14,6 +14,10 @@ from .sigmoids import logistic
 # u and its derivatives are kept over exp(min(z, 0)), which comes last: the tail left of 0 then rounds once.
 
 
+#: The parameters with which pserf is serf.
+ONE = np.asarray(1.0)
+
+
 def _ratio(u: Array) -> Array:
     """erf(u) / u."""
     small = np.abs(u) < 1e-150
@@ -63,15 +67,15 @@ def _pserf_second_derivative(x: Array, gamma: Array, delta: Array) -> Array:
 
 
 def _serf(x: Array) -> Array:
-    return _pserf(x, np.float64(1), np.float64(1))
+    return _pserf(x, ONE, ONE)
 
 
 def _serf_derivative(x: Array) -> Array:
-    return _pserf_derivative(x, np.float64(1), np.float64(1))
+    return _pserf_derivative(x, ONE, ONE)
 
 
 def _serf_second_derivative(x: Array) -> Array:
-    return _pserf_second_derivative(x, np.float64(1), np.float64(1))
+    return _pserf_second_derivative(x, ONE, ONE)
 
 
 def _exponential(x: Array, alpha: Array, beta: Array) -> tuple[Array, Array, Array]:

@@ -178,7 +178,11 @@ def _eis_second_derivative(x: Array, alpha: Array, beta: Array, gamma: Array, de
 
 ORACLES = {
     "exponential": Oracle(_exponential, _exponential, _exponential),
-    "log1mexp": Oracle(*(_not_below_zero(f) for f in (_LOG1MEXP.value, _LOG1MEXP.derivative, _LOG1MEXP.second_derivative) if f)),
+    "log1mexp": Oracle(
+        _not_below_zero(_LOG1MEXP.value),
+        _not_below_zero(_LOG1MEXP.derivative),
+        _not_below_zero(_LOG1MEXP.second_derivative or _LOG1MEXP.value),
+    ),
     "cloglog": oracle(_cloglog, _cloglog_derivative, _cloglog_second_derivative),
     "smish": oracle(_smish, _smish_derivative, _smish_second_derivative),
     "logish": oracle(_logish, _logish_derivative, _logish_second_derivative),

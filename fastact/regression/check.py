@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .. import ACTIVATIONS
 from . import suite
 from .suite import AUTOMATIC, SIZES, Row
 from .yardstick import ROUNDS, measure, until_quiet
@@ -59,7 +60,7 @@ def rows() -> Iterator[Row]:
     yield from suite.rows([AUTOMATIC], known, sizes=SIZES[:1])
     backends = [name for name in suite.backends() if name not in (AUTOMATIC, ORACLE)]
     yield from suite.rows(backends, known, sizes=SIZES[1:3])
-    others = [name for name in suite.ACTIVATIONS if name not in known]
+    others = [name for name in ACTIVATIONS if name not in known]
     yield from (row for row in suite.rows(backends, others, ["float32"], SIZES[1:2]) if row.direction == "value")
 
 

@@ -96,7 +96,8 @@ def dtype_of(kind: str) -> np.dtype[Any]:
     if kind == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return found
     return np.dtype(kind)
 
 
@@ -175,7 +176,7 @@ def _function(case: Case, column: str, backend: str | None) -> Callable[[Array],
         call = activation if case.direction == "value" else activation.derivative
         options = {"order": 2} if case.direction == "second_derivative" else {}
         params = parameters(case.name, dtype_of(case.kind))
-        return lambda x: call(x, *params, accuracy=column, backend=backend, **options)  # type: ignore[no-any-return]
+        return lambda x: call(x, *params, accuracy=column, backend=backend, **options)
     return peer(case.name, column).get(case.direction)
 
 

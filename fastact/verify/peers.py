@@ -66,7 +66,7 @@ def function(name: str, library: str) -> Callable[[Any], Any] | None:
         If the library is not installed.
     """
     expression = EXPRESSIONS.get(name, {}).get(library)
-    return None if expression is None else eval(f"lambda x: {expression}", _library(library))  # type: ignore[no-any-return]
+    return None if expression is None else eval(f"lambda x: {expression}", _library(library))
 
 
 def _torch(call: Callable[[Any], Any]) -> dict[str, Callable[[Array], Array]]:
@@ -95,7 +95,7 @@ def _torch(call: Callable[[Any], Any]) -> dict[str, Callable[[Array], Array]]:
 def _jax(call: Callable[[Any], Any]) -> dict[str, Callable[[Array], Array]]:
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call,unused-ignore]
     value = jax.jit(call)
     derivative = jax.jit(lambda x: jax.vjp(call, x)[1](jax.numpy.ones_like(x))[0])
     return {"value": lambda x: np.asarray(value(x)), "derivative": lambda x: np.asarray(derivative(x))}
