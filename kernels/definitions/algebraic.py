@@ -14,11 +14,11 @@ from .primitives import add, divide, exact_add, exact_divide, exact_multiply, ex
 FAR_32, FAR_64 = 1073741824.0, 1152921504606846976.0  # 2^30, 2^60
 LARGEST_32, LARGEST_64 = 3.4028234663852886e38, 1.7976931348623157e308
 SMALLEST_32, SMALLEST_64 = 1.1754943508222875e-38, 2.2250738585072014e-308  # normal numbers
-# a^2 + b is a^2 where (a * BESIDE)^2 is more than b.
+# a^2 + b is a^2 where (a * BESIDE)^2 is not less than b.
 BESIDE_32, BESIDE_64 = 3.0517578125e-05, 9.313225746154785e-10  # 2^-15, 2^-30
 TINY_32, THIRD_TINY_32 = 5.421010862427522e-20, 1.262177448353619e-29  # 2^-64, 2^-96
-LONG_32, LONG_64 = 1e30, 1e200
-HUGE_POWER = 8.452712498170644e270  # 2^900: its root, cubed, has vanished as a divisor
+LONG_32, LONG_64 = 1e30, 1e200  # stand for infinity where a parameter that may be 0 multiplies the square
+HUGE_POWER = 8.452712498170644e270  # 2^900: 1 over its root, cubed, has vanished
 
 HALF_PI, HALF_PI_LOW = 1.5707963267948966, 6.123233995736766e-17
 QUARTER_PI, QUARTER_PI_LOW = 0.7853981633974483, 3.061616997868383e-17
@@ -201,7 +201,7 @@ def _(y: Any) -> Any:
     output_requires="b > 0",
 )
 def squareplus(x: Any, b: Any) -> Any:
-    """Algebraic approximation of relu, which it is for b = 0; `b` must not be negative."""
+    """Algebraic approximation of relu, which it is for b = 0; any other `b` is 1e-30 or more (float64: 1e-290)."""
     # Left of 0, where the sum cancels, b / 2 / (sqrt(x^2 + b) - x), which far out is b / (4 abs(x)).
     a = abs(x)
     t = a * pick(x, BESIDE_32, BESIDE_64)

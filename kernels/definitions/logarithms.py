@@ -152,7 +152,7 @@ def log_domain(u: Any, q: Any) -> Any:
     cost="exp",
     limits={-inf: inf, inf: inf, -0.0: 0.0},
     roots={"second_derivative": (-1.0, 1.0)},
-    source="Gao and others (2020)",
+    source="Gao and Zhang (2020)",
     lipschitz=1.0,
 )
 def seagull(x: Any) -> Any:
@@ -197,7 +197,7 @@ def _(x: Any) -> Any:
     examples=((1.0,), (0.3,), (5.0,), (1000.0,)),
     cost="exp",
     limits={-inf: 0.0, inf: inf, -0.0: 0.0},
-    source="Liu, Zhang and Wang (2019)",
+    source="Liu and others (2019)",
     monotonicity="increasing",
     continuity="C0",
     kinks={"0": ("0", "beta")},
