@@ -95,7 +95,7 @@ def _(p: Any, s: Any) -> Any:
 
 
 @primitive
-def quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
+def pair_quotient(a: Any, a_low: Any, b: Any, b_low: Any) -> Any:
     """The quotient of two pairs as a pair; `b` positive, neither huge nor tiny."""
     y = 1.0 / b
     q = a * y
@@ -134,7 +134,7 @@ def sigmoid_scaled(z: Any, p: Any, s: Any) -> Any:
     d, d_low = exact_add(1.0, 0.0, e, e_low)
     m = 1.0 + p
     left = z < 0.0
-    return quotient(m if left else 1.0, p - (m - 1.0) if left else 0.0, d, d_low)
+    return pair_quotient(m if left else 1.0, p - (m - 1.0) if left else 0.0, d, d_low)
 
 
 @primitive
