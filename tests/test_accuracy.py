@@ -1,11 +1,12 @@
 """The accuracy that is promised, for every definition, direction, type and backend; bounds in ULP.
 
-float32 is judged by the float64 oracle on a sample of all bit patterns (``benchmarks/exhaustive.py`` takes them all), float64 by mpmath,
+float32 is judged by the float64 oracle on a sample of all bit patterns (``fastact verify --exhaustive`` takes them all), float64 by mpmath,
 the halves on every input there is.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_derivative_from_output(name: str, example: tuple[float, ...]) -> None:
     given = example or tuple(definition.params.values())
     by_name = dict(zip(definition.params, map(mp.mpf, given), strict=True))
     if definition.output_requires and not language.evaluate(definition.output_requires, by_name):
-        with pytest.raises(ValueError, match=definition.output_requires):
+        with pytest.raises(ValueError, match=re.escape(definition.output_requires)):
             getattr(fastact, name).backward_from_output(np.ones(3), np.ones(3), *given)
         return
     for x in (-30.1, -8.3, -3.2, -2.7, -1.4, -0.6, -0.01, 0.02, 0.3, 0.55, 0.9, 1.7, 2.9, 3.4, 7.3, 29.7):
