@@ -93,7 +93,7 @@ def _cases() -> Iterator[Any]:
             yield pytest.param(o, type_, id=f"{o.function}-{type_}", marks=[] if usual else pytest.mark.exhaustive)
 
 
-@pytest.mark.parametrize(("operation", "type_"), _cases())
+@pytest.mark.parametrize(("operation", "type_"), list(_cases()))
 def test_module_equals_plain_python(operation: lower.Operation, type_: str) -> None:
     name = operation.activation.name
     x = special(type_)

@@ -101,17 +101,20 @@ def _total(formula: Callable[..., Any], oscillates: bool) -> Function:
     def total(*args: Any) -> Array:
         with np.errstate(all="ignore"):
             x, *params = (np.asarray(a, dtype=np.float64) for a in args)
-            infinite = np.isinf(x)
-            result = np.array(
-                np.broadcast_to(np.asarray(formula(np.where(infinite, 1.0, x), *params), dtype=np.float64), np.broadcast(x, *params).shape)
-            )
-            result[np.broadcast_to(np.isnan(x), result.shape)] = np.nan
-            if infinite.any():
-                at = np.broadcast_to(infinite, result.shape)
+            infinite, unknown = np.isinf(x), np.isnan(x)
+            ends = infinite.any()
+            result = np.asarray(formula(np.where(infinite, 1.0, x) if ends else x, *params), dtype=np.float64)
+            shape = np.broadcast(x, *params).shape
+            if result.shape != shape or not (result.flags.owndata and result.flags.writeable) or result is x:
+                result = np.array(np.broadcast_to(result, shape))
+            if unknown.any():
+                result[np.broadcast_to(unknown, shape)] = np.nan
+            if ends:
+                at = np.broadcast_to(infinite, shape)
                 if oscillates:
                     result[at] = np.nan
                 else:
-                    where = [np.broadcast_to(a, result.shape)[at] for a in (x, *params)]
+                    where = [np.broadcast_to(a, shape)[at] for a in (x, *params)]
                     result[at] = _limit(*(np.asarray(formula(np.copysign(p, where[0]), *where[1:]), dtype=np.float64) for p in PROBES))
         return result
 
