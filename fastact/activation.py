@@ -103,7 +103,10 @@ class _Direction(compiled.Entry):
         """Any call: checked, dispatched, run."""
         definition, label, names, direction = self.definition, self.__name__, INPUTS[self.direction], self.direction
         bound = common.bind(label, names, definition.params, self.options, args, kwargs)
-        if bound.pop("training", False):
+        training = bound.pop("training", False)
+        if not isinstance(training, (bool, np.bool_)):
+            raise TypeError(f"{label}: training must be True or False, not {training!r}")
+        if training:
             return self._train(bound)
         if direction == "derivative" and _order(label, bound.get("order", 1)) == 2:
             direction = "second_derivative"
@@ -132,10 +135,7 @@ class _Direction(compiled.Entry):
             module.check_apart(label, outs)
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or direction == "second_derivative"
         targets = [None if out is None else module.asarray(out) for out in outs]
-        # The places must be found before the result is written over x.
-        repairs = [
-            (x == evaluate(at, by_name), evaluate(sides[kink == "right"], by_name)) for at, sides in definition.kinks.items() if kink
-        ]
+        repairs = _repairs(definition, kink, x, by_name)
         grad = inputs[0].copy() if repairs and direction == "backward" else None
 
         def run(backend: registry.Backend) -> Any:
@@ -143,8 +143,9 @@ class _Direction(compiled.Entry):
 
         served, results = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"], run)
         count_call(served)
-        for place, slope in repairs:
-            module.replace(results[stored - 1], slope if grad is None else grad * slope, place)
+        with np.errstate(all="ignore"):
+            for place, slope in repairs:
+                module.replace(results[stored - 1], slope if grad is None else grad * slope, place)
         finished = [module.finish(r, given, self) if out is None else out for r, out in zip(results[:stored], outs, strict=False)]
         if stored + len(learnable) == 1:
             return finished[0]
@@ -161,20 +162,32 @@ class _Direction(compiled.Entry):
         for name, value in (("lower", low), ("upper", high)):
             if not isinstance(value, (int, float, np.floating, np.integer)) or isinstance(value, bool):
                 raise TypeError(f"{self.__name__}: {name} must be a number where training=True, not {value!r}")
+        if not low <= high:
+            raise ValueError(f"{self.__name__}: lower must not be above upper, but {low!r} is above {high!r}")
         drawn = float(low) + (float(high) - float(low)) * noise.uniform(seed, x.shape, arrays.of(bound).library())
         trained = ACTIVATIONS[definition.randomized]
         call = trained if self.direction == "value" else getattr(trained, self.direction)
         return call(*(bound.pop(n) for n in names), drawn, **{k: v for k, v in bound.items() if k != "axis"})
 
 
+def _repairs(definition: Definition, kink: str | None, x: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Where x is a kink, found before the result may be written over x, and the slope on that side of it."""
+    found = []
+    with np.errstate(all="ignore"):
+        for at, sides in definition.kinks.items() if kink else ():
+            point, slope = (evaluate(e, params) for e in (at, sides[kink == "right"]))
+            found.append((x == (point.astype(x.dtype) if getattr(point, "ndim", 0) else np.asarray(point).astype(x.dtype)), slope))
+    return found
+
+
 def _order(label: str, order: Any) -> int:
-    if order not in (1, 2) or isinstance(order, bool):
+    if not isinstance(order, int) or isinstance(order, bool) or order not in (1, 2):
         raise ValueError(f"{label}: order must be 1 or 2, not {order!r}")
     return int(order)
 
 
 def _kink(label: str, kink: Any) -> str | None:
-    if kink not in (None, "left", "right"):
+    if kink is not None and (not isinstance(kink, str) or kink not in ("left", "right")):
         raise ValueError(f"{label}: kink must be None, 'left' or 'right', not {kink!r}")
     return kink  # type: ignore[no-any-return]
 
@@ -190,6 +203,26 @@ def _gradient(module: Any, grad: Any, plain: Any, x: Any, definition: Definition
 
 def _shape(parameter: Any) -> tuple[int, ...]:
     return tuple(np.shape(parameter))
+
+
+class _Missing:
+    """In the place of a direction that a function does not have: says so when it is called."""
+
+    def __init__(self, name: str) -> None:
+        self._function = name
+        self.__name__ = f"{name}.backward_from_output"
+        self.__doc__ = f"Not there: the derivative of {name} does not follow exactly from its output. Use ``{name}.backward(grad, x)``."
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(
+            f"{self._function} has no backward_from_output: its derivative does not follow exactly from its output; use backward(grad, x)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<fastact.{self.__name__}: missing>"
+
+    def __reduce__(self) -> Any:
+        return _find, (self._function, "backward_from_output")
 
 
 class Activation(_Direction):
@@ -233,13 +266,7 @@ class Activation(_Direction):
         if "derivative_from_output" in definition.roles:
             return self._in("backward_from_output")
 
-        def backward_from_output(*args: Any, **kwargs: Any) -> Any:
-            raise NotImplementedError(
-                f"{definition.name} has no backward_from_output: its derivative does not follow exactly from its output; "
-                "use backward(grad, x)"
-            )
-
-        return backward_from_output
+        return _Missing(definition.name)
 
     def with_defaults(self, **params: float) -> Activation:
         """The same function, on the same kernels, with other defaults for its parameters.
@@ -277,6 +304,9 @@ class Activation(_Direction):
                 raise TypeError(f"{label}() got an unexpected keyword argument {name!r}; it takes {', '.join(defaults) or 'none'}")
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{label}: {name} must be a real number, not {value!r}")
+        later = [name for name, default in {**defaults, **given}.items() if default is None]
+        if later and list(defaults).index(later[-1]) > min(map(list(defaults).index, given), default=len(defaults)):
+            raise TypeError(f"{label}: {later[-1]} comes after {', '.join(given)} and has no default; give it one too")
         changed = {**self.changed, **{name: float(value) for name, value in given.items() if value != defaults[name]}}
         if changed == self.changed:
             return self

@@ -87,7 +87,7 @@ def _facts(d: Definition, measured: dict[str, dict[str, dict[str, Any]]]) -> Fac
         dtype: {to: float(row["fastact"]) for to, row in of.items() if row.get("fastact") is not None} for dtype, of in measured.items()
     }
     return Facts(
-        d.name, d.family, d.formula, d.derivative_formula, dict(d.params), d.value_range, d.monotonicity, d.continuity, dict(d.kinks),
+        d.name, d.family, d.display, d.derivative_formula, dict(d.params), d.value_range, d.monotonicity, d.continuity, dict(d.kinks),
         d.lipschitz, dict(d.limits), d.learnable, "derivative_from_output" in d.roles or d.family == "rowwise", d.smooth,
         names.peers(d.name), d.cost, d.aliases, d.source, ours,
     )  # fmt: skip

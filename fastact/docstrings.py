@@ -40,8 +40,16 @@ def _bounds(definition: Definition) -> str:
         'float64: within 2 ULP. float16 and bfloat16:\nwithin 0.51 ULP, with "precise" rounded once from float64.'
     )
     if definition.reach:
-        text += " This holds for abs(x) up to " + ", ".join(f"{limit:g} ({kind})" for kind, limit in definition.reach.items()) + "."
+        text += " This holds for abs(x) up to " + ", ".join(f"{limit:g} ({kind})" for kind, limit in definition.reach.items())
+        text += " with the default parameters." if definition.params else "."
     return text
+
+
+def _given(definition: Definition) -> str:
+    """For which parameters something is said."""
+    if None not in definition.params.values():
+        return ""
+    return " for " + ", ".join(f"{n} = {v:g}" for n, v in zip(definition.params, definition.examples[0], strict=True))
 
 
 def _integers(definition: Definition) -> str:
@@ -57,13 +65,17 @@ def elementwise(definition: Definition) -> str:
     )
     axis = "axis : int, optional\n    The axis of x on which one-dimensional parameters lie."
     limits = "; ".join(f"f({_number(at)}) = {_number(value)}" for at, value in {**definition.limits, float("nan"): float("nan")}.items())
-    notes = [f"Derivative: ``{definition.derivative_formula}``.", f"Limits: {limits}.", f"Accuracy: {_bounds(definition)}"]
+    notes = [
+        f"Derivative: ``{definition.derivative_formula}``.",
+        f"Limits{_given(definition)}: {limits}.",
+        f"Accuracy: {_bounds(definition)}",
+    ]
     notes += [
-        f"The {role} has a root at {', '.join(map(str, at))}; next to it the error is at most 2**-24, in float64 2**-53."
+        f"The {role.replace('_', ' ')} has a root at {', '.join(map(str, at))}; next to it the error is at most 2**-24, in float64 2**-53."
         for role, at in definition.roots.items()
     ]
     if definition.learnable:
-        notes.append(f"Learnable: {', '.join(definition.learnable)}; ``backward`` returns their gradients too, always as a tuple.")
+        notes.append(f"Learnable: {', '.join(definition.learnable)}; ``backward`` returns the gradient too, always as a tuple.")
     if definition.aliases:
         notes.append(f"Also known as {', '.join(definition.aliases)}.")
     notes.append(f"Source: {definition.source}.")
@@ -71,7 +83,7 @@ def elementwise(definition: Definition) -> str:
     arguments = ", ".join(["np.array([-1.0, 0.0, 2.0])", *given])
     return _document(
         definition,
-        f"``{definition.name}({', '.join(['x', *definition.params])}) = {definition.formula}``",
+        f"``{definition.name}({', '.join(['x', *definition.params])}) = {definition.display}``",
         [
             _ARRAY.format(integers=_integers(definition)),
             *([params, axis] if params else []),
@@ -122,7 +134,7 @@ def _kink(definition: Definition) -> str:
     at = "; ".join(f"at {x}: {left} and {right}" for x, (left, right) in definition.kinks.items())
     return f"""
 kink : {{None, "left", "right"}}, optional
-    The derivative where it jumps: its limit from the left or from the right ({at}). By default what PyTorch gives."""
+    The derivative where it jumps: its limit from the left or from the right ({at}). By default PyTorch's, where it has the function."""
 
 
 def value_and_derivative(definition: Definition) -> str:
@@ -205,7 +217,7 @@ all_masked : {"zero", "nan"}, default "zero"
     What a row gives in which no element counts."""
     return _document(
         definition,
-        f"``{definition.name}(x) = {definition.formula}``, along one axis.",
+        f"``{definition.name}(x) = {definition.display}``, along one axis.",
         [_ARRAY.format(integers=_integers(definition)), parameters, _OPTIONS],
         [
             f"Gradient: ``{definition.derivative_formula}``.",
@@ -220,6 +232,7 @@ all_masked : {"zero", "nan"}, default "zero"
 
 def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str) -> str:
     listed, noted = "\n".join(parameters), "\n\n".join(notes)
+    given = " with the default parameters" if definition.params and None not in definition.params.values() else ""
     return f"""{inspect.cleandoc(definition.doc)}
 
 {formula}
@@ -231,7 +244,7 @@ Parameters
 Returns
 -------
 array
-    Of x's kind, shape and dtype, with values in {definition.value_range}.
+    Of x's kind, shape and dtype, with values in {definition.value_range}{given}.
 
 Raises
 ------

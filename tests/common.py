@@ -24,8 +24,8 @@ DTYPES = {
 BACKENDS = [name for name, info in fastact.backends().items() if info.available and name != "cupy"]
 
 
-#: Twelve functions for what takes long a function: the best known, and one that learns. The rest is marked `exhaustive`.
-TWELVE = [*[n for n in ELEMENTWISE if DEFINITIONS[n].bound < 4.0][:11], *[n for n in ELEMENTWISE if DEFINITIONS[n].learnable][:1]]
+#: Twelve functions for what takes long a function; the rest is marked `exhaustive`.
+TWELVE = ["relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh", "silu", "gelu", "softplus", "mish", "swish_beta", "softsign"]
 #: The roles that are functions of x, by name; the second derivative where there is one.
 ROLES = [(name, role) for name in ELEMENTWISE for role in ("value", "derivative", "second_derivative") if role in DEFINITIONS[name].roles]
 
@@ -48,7 +48,9 @@ def chained(name: str) -> dict[str, Any]:
     """What can be called with ``(grad, x, *params)``, by direction."""
     f = getattr(fastact, name)
     found = {"backward": f.backward}
-    if "derivative_from_output" in DEFINITIONS[name].roles:
+    d = DEFINITIONS[name]
+    given = dict(zip(d.params, params(name) or d.params.values(), strict=True))
+    if "derivative_from_output" in d.roles and (not d.output_requires or evaluate(d.output_requires, given)):
         found["backward_from_output"] = f.backward_from_output
     return found
 

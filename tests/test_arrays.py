@@ -153,9 +153,15 @@ def test_integers(dtype: str) -> None:
         y = f(x, *params(name))
         if DEFINITIONS[name].integers:
             assert y.dtype == x.dtype
-            assert y.tolist() == np.maximum(x, 0).tolist()
+            assert y.tolist() == f(x.astype(np.float64)).tolist()
+            slope = f.derivative(x.astype(np.float64)).tolist()
             assert f.derivative(x).dtype == x.dtype
-            assert f.backward(x, x).tolist() == [int(v) * (v > 0) for v in x]
+            assert f.derivative(x).tolist() == slope
+            assert f.backward(x, x).tolist() == [v * s for v, s in zip(x.tolist(), slope, strict=True)]
+            assert f.backward_from_output(x, y).tolist() == f.backward(x, x).tolist()
+            assert [r.tolist() for r in f.value_and_derivative(x)] == [y.tolist(), slope]
+            if DEFINITIONS[name].smooth:
+                assert f.derivative(x, order=2).dtype == x.dtype
         else:
             assert y.dtype == np.float64
             assert same_bits(y, f(x.astype(np.float64), *params(name)))

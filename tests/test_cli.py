@@ -40,7 +40,7 @@ def test_demo_learns_the_digits(name: str) -> None:
 
 def test_demo_of_all() -> None:
     output = run("demo", "--activation", "all", "--epochs", 1, "--dtype", "float64", "--backend", "cython").output
-    assert [line.split()[0] for line in output.splitlines()[-len(demo.CHOICES) :]] == demo.CHOICES
+    assert [line.split()[0] for line in output.splitlines()[-len(demo.KNOWN) :]] == demo.KNOWN
 
 
 def test_demo_trains_learnable_parameters() -> None:

@@ -145,7 +145,7 @@ def _gradient(layout: _Layout, terms: Any, parameter: Any, dtype: Any, out: Any)
     gradient = total.reshape(shape).astype(dtype)
     if out is None:
         return gradient
-    _bytes(out)[...] = _bytes(gradient)
+    _bytes(out)[...] = _bytes(gradient).reshape(out.shape)
     return out
 
 

@@ -98,7 +98,7 @@ def run_elementwise(
         with np.errstate(all="ignore"):
             gradient = total.reshape(np.shape(given)).astype(x.dtype.newbyteorder("="))
         if out is not None:
-            out[...] = gradient
+            out[...] = gradient.reshape(out.shape)
         found.append(gradient if out is None else out)
     return found
 

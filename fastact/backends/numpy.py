@@ -65,12 +65,12 @@ class NumpyBackend:
     def elementwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[list[Array], list[Any], list[Array]], None]:
         """The formula of an activation in one direction. Always computed in float64: `wide` makes no difference."""
         reference = REFERENCE[name]
-        if direction not in ROLES:
-            raise ValueError(f"{name}.{direction}: the backend 'numpy', which is for judging functions of x, does not compute it")
 
         def run(arrays: list[Array], params: list[Any], outs: list[Array]) -> None:
             if arrays[-1].dtype.kind in "iu" and kind not in ("bfloat16", "float16"):
                 return self._integers(name, direction, arrays, outs)
+            if direction not in ROLES:
+                raise ValueError(f"the backend 'numpy' judges functions of x and has no {name}.{direction}; use backward(grad, x)")
             inputs = [_view(a, kind).astype(np.float64) for a in arrays]
             values = [_view(p, kind).astype(np.float64) if isinstance(p, np.ndarray) else p for p in params]
             x = inputs[-1]
@@ -88,9 +88,11 @@ class NumpyBackend:
     def _integers(name: str, direction: str, arrays: list[Array], outs: list[Array]) -> None:
         reference = REFERENCE[name].integer
         assert reference is not None, f"{name} does not keep integers"
-        for out, role in zip(outs, ROLES[direction], strict=True):
+        # Of those that keep integers the slope at an output is the slope there.
+        roles = ("derivative",) if direction == "backward_from_output" else ROLES[direction]
+        for out, role in zip(outs, roles, strict=True):
             result = getattr(reference, role)(arrays[-1])
-            out[...] = arrays[0] * result if direction == "backward" else result
+            out[...] = arrays[0] * result if len(arrays) == 2 else result
 
     def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Array, Array | None, Array | None, bool, Array], None]:
         """The formula of a row-wise activation."""

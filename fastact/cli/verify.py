@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 from tqdm import tqdm
 
 from ..kernels.definitions import DEFINITIONS
+from ..registry import REGISTRY
+from . import options
 
 ELEMENTWISE = [name for name, d in DEFINITIONS.items() if d.family == "elementwise"]
 KINDS = ("float32", "float64", "float16", "bfloat16")
@@ -26,7 +29,9 @@ KINDS = ("float32", "float64", "float16", "bfloat16")
     "--accuracy", "accuracies", multiple=True, type=click.Choice(["fast", "precise"]), default=["fast", "precise"], help="Only this one."
 )
 @click.option("--peers/--no-peers", default=True, help="Measure PyTorch and JAX too, where they are installed.")
-@click.option("--backend", help="Instead of automatic choice.")
+@click.option(
+    "--backend", type=click.Choice([n for n in REGISTRY if n != "cupy"]), callback=options.there, help="Instead of automatic choice."
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Processes.")
 @click.option("--write/--no-write", default=True, help="Write the record and, where there is a folder docs, docs/accuracy.md.")
 def verify(
@@ -57,6 +62,9 @@ def verify(
         (case, measure.tasks(case, columns, step, backend))
         for case in measure.cases(list(names or ELEMENTWISE), list(kinds), list(directions))
     ]
+    write = write and backend is None  # the record is of automatic choice
+    if write and not os.access(report.RECORD.parent, os.W_OK):
+        raise click.ClickException(f"the record {report.RECORD} cannot be written; --no-write measures without it")
     record, broken = report.load(), 0
     progress = tqdm(
         total=sum(-(-(t.stop - t.offset) // t.step) for _, group in groups for t in group), unit="x", unit_scale=True, smoothing=0.02
@@ -78,7 +86,7 @@ def verify(
                 progress.write(
                     f"  BROKEN, {column}, promised {measure.bound(case, column)}: {f.error}; {f.root}; {f.zeros} zeros of the wrong sign"
                 )
-            if write and "fast" in found:
+            if write:
                 report.add(record, case, found, step)
                 report.save(record)
     if write:

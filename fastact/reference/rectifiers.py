@@ -71,7 +71,7 @@ def _celu_derivative(x: Array, alpha: Array) -> Array:
 
 
 ORACLES = {
-    "identity": oracle(lambda x: x, _one, _zero, integer=Oracle(lambda x: x, _one)),
+    "identity": oracle(lambda x: x, _one, _zero, integer=Oracle(lambda x: x, _one, _zero)),
     "relu": oracle(_relu, _relu_derivative, integer=Oracle(_relu, _relu_derivative)),
     "relu_squared": oracle(lambda x: _relu(x) ** 2, lambda x: 2 * _relu(x)),
     "star_relu": oracle(_star_relu, lambda x, scale, bias: np.where(x > 0, 2 * scale * x, 0.0)),

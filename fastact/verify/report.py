@@ -38,16 +38,25 @@ def load() -> dict[str, Any]:
 
 
 def add(record: dict[str, Any], case: Case, found: dict[str, Found], step: int) -> None:
-    """Note what was found for a case. Infinities are written as text, which JSON has no number for."""
-    row: dict[str, Any] = {"step": step} if case.kind == "float32" else {}
+    """Note what was found for a case, beside what is noted of other columns, unless finer steps have been taken before."""
+    of_kind = record["functions"].setdefault(case.name, {}).setdefault(case.kind, {})
+    row: dict[str, Any] = dict(of_kind.get(case.direction, {}))
+    if case.kind == "float32":
+        if row.get("step", step) < step:
+            return
+        row["step"] = step
     for column in COLUMNS:
         if column in found:
-            error = round(found[column].error.error, 4)
-            row["fastact" if column == "fast" else column] = "inf" if error == float("inf") else error
+            row["fastact" if column == "fast" else column] = _plain(found[column].error.error)
     if DEFINITIONS[case.name].roots.get(case.direction) and "fast" in found:
-        row["root"] = round(found["fast"].root.error, 4)
+        row["root"] = _plain(found["fast"].root.error)
     record["version"] = __version__
-    record["functions"].setdefault(case.name, {}).setdefault(case.kind, {})[case.direction] = row
+    of_kind[case.direction] = row
+
+
+def _plain(error: float) -> float | str:
+    """Infinities as text, which JSON has no number for."""
+    return "inf" if error == float("inf") else round(error, 4)
 
 
 def save(record: dict[str, Any]) -> None:
@@ -76,10 +85,10 @@ def page(record: dict[str, Any]) -> str:
             "|---|---|--:|--:|--:|--:|--:|--:|",
         ]
         for name, direction, row in rows:
-            ours = number(float(row["fastact"])) + (f" ({number(float(row['precise']))})" if "precise" in row else "")
+            ours = number(float(row.get("fastact", "nan"))) + (f" ({number(float(row['precise']))})" if "precise" in row else "")
             peers = [number(float(row[p])) if p in row else "" for p in ("torch", "jax")]
             promise = f"{bound(Case(name, kind, direction), 'fast'):g}"
-            root = number(row.get("root"))
+            root = number(float(row["root"]) if "root" in row else None)
             cells = [name, direction.replace("_", " "), promise, ours, root, *peers, str(row.get("step", ""))]
             out.append(f"| {' | '.join(cells)} |")
         out.append("")

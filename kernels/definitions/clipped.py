@@ -197,6 +197,7 @@ def hard_gate(x: Any, slope: Any, offset: Any) -> Any:
 
 @activation(
     formula=f"min(1, max(0, {LINE}))",
+    display="min(max(slope * x + offset, 0), 1)",
     derivative_formula="slope if 0 < slope * x + offset < 1 else 0",
     value_range="[0, 1]",
     params={"slope": 0.16666666666666666, "offset": 0.5},
@@ -207,8 +208,8 @@ def hard_gate(x: Any, slope: Any, offset: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={
-        "-offset / slope": ("min(0.0, slope)", "max(0.0, slope)"),
-        "(1.0 - offset) / slope": ("max(0.0, slope)", "min(0.0, slope)"),
+        "-offset / sixth(slope)": ("min(0.0, slope)", "max(0.0, slope)"),
+        "(1.0 - offset) / sixth(slope)": ("max(0.0, slope)", "min(0.0, slope)"),
     },
     lipschitz=0.1666666666666667,
     bound=3.0,
@@ -235,6 +236,7 @@ def _(y: Any, slope: Any, offset: Any) -> Any:
 
 @activation(
     formula=f"x * min(1, max(0, {LINE}))",
+    display="x * min(max(slope * x + offset, 0), 1)",
     derivative_formula="2 * slope * x + offset if 0 < slope * x + offset < 1 else (0 if slope * x + offset <= 0 else 1)",
     value_range="[-0.375, inf)",
     params={"slope": 0.16666666666666666, "offset": 0.5},
@@ -245,8 +247,8 @@ def _(y: Any, slope: Any, offset: Any) -> Any:
     source="Howard et al. (2019)",
     continuity="C0",
     kinks={
-        "-offset / slope": ("0.0 if slope > 0 else -offset", "-offset if slope > 0 else 0.0"),
-        "(1.0 - offset) / slope": ("2.0 - offset if slope > 0 else 1.0", "1.0 if slope > 0 else 2.0 - offset"),
+        "-offset / sixth(slope)": ("0.0 if slope > 0 else -offset", "-offset if slope > 0 else 0.0"),
+        "(1.0 - offset) / sixth(slope)": ("2.0 - offset if slope > 0 else 1.0", "1.0 if slope > 0 else 2.0 - offset"),
     },
     lipschitz=1.5,
     bound=3.0,

@@ -360,6 +360,7 @@ def exp_scaled(z: Any, z_low: Any, factor: Any) -> Any:
 
 @activation(
     formula="x * erf(alpha * exp(beta * x)) if beta * x < 1000 else x * alpha / abs(alpha)",
+    display="x * erf(alpha * exp(beta * x))",
     derivative_formula="erf(u) + x * 2 / sqrt(pi) * exp(-u^2) * beta * u, u = alpha * exp(beta * x)",
     value_range="[-0.2053, inf)",
     params={"alpha": 0.5, "beta": 1.0},

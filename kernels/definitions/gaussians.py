@@ -121,7 +121,6 @@ def _(x: Any) -> Any:
     limits={-inf: -0.0, inf: 10.0, -0.0: -0.0},
     roots={"derivative": (-0.7517916,)},
     continuity="C0",
-    kinks={"max_val": ("1", "0")},
     lipschitz=1.12890414519,
     source="transformers (Hugging Face), for quantisation",
 )

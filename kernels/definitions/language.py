@@ -164,7 +164,8 @@ class Definition:
     aliases: tuple[str, ...]
     cost: str
     learnable: tuple[str, ...]
-    formula: str
+    formula: str  #: executable: the truth
+    display: str  #: the same as people write it, without what only keeps a computer from harm; `formula` itself by default
     derivative_formula: str
     value_range: str
     limits: dict[float, float]  #: the documented value at special inputs, default parameters
@@ -217,14 +218,21 @@ class Definition:
         return add
 
 
+def sixth(slope: Any) -> Any:
+    """1/6 for a slope that is 1/6 rounded to one of the float types (hard_sigmoid and hard_silu take it for that), else the slope."""
+    return np.where(np.isin(slope, (1 / 6, 0.1666666716337204, 0.1666259765625, 0.1669921875)), 1 / 6, slope)[()]
+
+
 def evaluate(expression: str, params: Mapping[str, Any]) -> Any:
     """An expression of `kinks` or `output_requires`, in parameters that are numbers, or arrays of one shape."""
-    names = {"__builtins__": {}, "min": builtins.min, "max": builtins.max, "abs": abs, "exp": np.exp, "expm1": np.expm1, "inf": math.inf}
+    names = {"__builtins__": {}, "min": builtins.min, "max": builtins.max, "abs": abs, "expm1": np.expm1, "sixth": sixth, "inf": math.inf}
     with np.errstate(all="ignore"):
+        typed = {n: np.float64(p) if isinstance(p, (int, float)) else p for n, p in params.items()}  # which divide by 0
         try:
-            return eval(expression, names, dict(params))
+            return eval(expression, names, typed)
         except ValueError:  # a condition on arrays: one element at a time
-            return np.vectorize(lambda *values: eval(expression, names, dict(zip(params, values, strict=True))))(*params.values())
+            each = np.vectorize(lambda *values: eval(expression, names, dict(zip(params, values, strict=True))), otypes=[np.float64])
+            return each(*(np.asarray(p, np.float64) for p in params.values()))
 
 
 #: Every activation by name, in the order of definition. Filled by the decorator.
@@ -234,6 +242,7 @@ DEFINITIONS: dict[str, Definition] = {}
 def activation(
     *,
     formula: str,
+    display: str = "",
     derivative_formula: str = "",
     value_range: str,
     cost: str,
@@ -271,7 +280,7 @@ def activation(
 
     def register(body: Callable[..., Any]) -> Definition:
         definition = Definition(
-            body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula,
+            body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula, display or formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
             monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, randomized, output_requires,
             {"value": Primitive(body) if family == "elementwise" else body},

@@ -260,6 +260,7 @@ def soft_exponential_right(x: Any, alpha: Any) -> Any:
 @activation(
     formula="-2 * log(sqrt(1 - alpha * (x + alpha))) / alpha if alpha < 0 else "
     "(expm1(alpha * x) / alpha + alpha if alpha > 0 else x + alpha * (1 + x * x / 2))",
+    display="-log(1 - alpha * (x + alpha)) / alpha if alpha < 0 else x if alpha == 0 else expm1(alpha * x) / alpha + alpha",
     derivative_formula="1 / (1 - alpha * (x + alpha)) if alpha < 0 else exp(alpha * x)",
     value_range="(-inf, inf)",
     params={"alpha": 0.0},

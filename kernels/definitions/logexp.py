@@ -174,6 +174,7 @@ def one_less_exp(x: Any) -> Any:
 
 @activation(
     formula="log(1 - exp(-x)) if x > 0 else (sqrt(x) if x < 0 else -1e999 * (1 - x) ** 2)",
+    display="log(1 - exp(-x))",
     derivative_formula="1 / expm1(x)",
     value_range="[-inf, -0]",
     cost="erf",
@@ -218,6 +219,7 @@ def _(x: Any) -> Any:
 
 @activation(
     formula="-expm1(-exp(min(x, 50)))",
+    display="1 - exp(-exp(x))",
     derivative_formula="exp(x - exp(x))",
     value_range="[0, 1]",
     cost="erf",

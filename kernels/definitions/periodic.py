@@ -341,6 +341,7 @@ def _(x: Any) -> Any:
 
 @activation(
     formula="sin(x) / x if x != 0 else 1 - x * x / 6",
+    display="sin(x) / x",
     derivative_formula="(x * cos(x) - sin(x)) / x^2, 0 at 0",
     value_range="[-0.2172336, 1]",
     cost="exp",

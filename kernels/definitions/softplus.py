@@ -37,6 +37,7 @@ def product_low(a: Any, b: Any, product: Any) -> Any:
 
 @activation(
     formula="(max(beta * x, 0) + log1p(exp(-abs(beta * x)))) / beta",
+    display="log(1 + exp(beta * x)) / beta",
     derivative_formula="sigmoid(beta * x)",
     value_range="[0, inf)",
     params={"beta": 1.0},

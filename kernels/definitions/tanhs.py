@@ -464,6 +464,7 @@ def exp_fine(z: Any, low: Any) -> Any:
 
 @activation(
     formula="x * tanh(exp(min(alpha * x, 20)))",
+    display="x * tanh(exp(alpha * x))",
     derivative_formula="tanh(w) + alpha * x * w * (1 - tanh(w)^2) with w = exp(alpha * x)",
     value_range="[-0.3533, inf)",
     params={"alpha": 1.0},
@@ -616,6 +617,7 @@ def gate_argument(x: Any, alpha: Any, beta: Any, p: Any, p_low: Any, s: Any) -> 
 
 @activation(
     formula="tanh(alpha * x + beta * exp(min(gamma * x, 50))) * log(delta + exp(x))",
+    display="tanh(alpha * x + beta * exp(gamma * x)) * log(delta + exp(x))",
     derivative_formula="(alpha + beta * gamma * exp(gamma * x)) * (1 - t^2) * log(delta + exp(x)) + t * exp(x) / (delta + exp(x))"
     " with t = tanh(alpha * x + beta * exp(gamma * x))",
     value_range="[-0.2174, inf)",
