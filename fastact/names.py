@@ -267,7 +267,7 @@ CLASHES: dict[tuple[str | None, str], str] = {
 PREFIXES: dict[str, str | None] = {
     **{peer: peer for peer in SPELLINGS},
     "fastact": None, "nn": None, "functional": None, "activations": None, "layers": None, "ops": None, "api": None,
-    "F": "torch", "mx": "mlx", "ai": "onnx",
+    "F": "torch", "jnp": "jax", "mx": "mlx", "ai": "onnx", "numpy": None, "scipy": None, "special": None,
 }  # fmt: skip
 
 #: One of our functions, and defaults of its own.

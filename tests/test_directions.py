@@ -227,3 +227,54 @@ def test_noise_is_that_of_splitmix64() -> None:
     z = [(noise._mixed(5) + (i + 1) * noise._STEP) & mask for i in range(4)]
     expected = [(noise._mixed((v - noise._STEP) & mask) >> 40) * 2.0**-24 for v in z]
     np.testing.assert_array_equal(noise.uniform(5, (2, 2), np).ravel(), expected)
+
+
+# ---------------------------------------------------------------- kinks with unusual parameters
+
+
+def test_kinks_of_a_sixth_in_every_type() -> None:
+    """Rounded to bfloat16, 1/6 would put the kink next to 3, not on it."""
+    for dtype in DTYPES.values():
+        x = np.array([-3, 3]).astype(dtype)
+        for side, slopes in ("left", [0.0, 1.5]), ("right", [-0.5, 1.0]):
+            assert fastact.hard_silu.derivative(x, kink=side).tolist() == slopes
+        assert fastact.hard_sigmoid.derivative(x, kink="left").tolist() == [0.0, float(np.asarray(1 / 6).astype(dtype))]
+
+
+@pytest.mark.filterwarnings("error")
+def test_kinks_neither_fail_nor_warn() -> None:
+    bfloat16 = DTYPES["bfloat16"]
+    with np.errstate(all="raise"):
+        fastact.hard_sigmoid.derivative(np.zeros(2), 0.0, 0.5, kink="left")
+        fastact.hard_sigmoid.derivative(np.empty(0), np.empty(0), kink="left")
+        fastact.hard_sigmoid.derivative(np.zeros(3, bfloat16), np.full(3, 1 / 6, bfloat16), kink="left")
+        fastact.hard_sigmoid.derivative(np.zeros(1, np.float16), 1e-5, 1e-5, kink="left")
+        assert np.isinf(fastact.leaky_relu.backward(np.array([6e4], np.float16), np.zeros(1, np.float16), 4.0, kink="left"))
+        assert np.isnan(fastact.relu.backward(np.array([np.inf]), np.zeros(1), kink="left"))
+        with pytest.raises(ValueError, match="kink must be"):
+            fastact.relu.derivative(X, kink=np.array(["left"]))
+
+
+def test_sides_follow_array_parameters() -> None:
+    x, slope = np.zeros((2, 2)), np.array([0.25, -2.0])
+    assert fastact.leaky_relu.derivative(x, slope, kink="left").tolist() == [[0.25, -2.0]] * 2
+    assert fastact.leaky_relu.derivative(x, slope, axis=0, kink="left").tolist() == [[0.25, 0.25], [-2.0, -2.0]]
+    out = x.copy()
+    assert fastact.leaky_relu.derivative(out, slope, kink="right", out=out).tolist() == [[1.0, 1.0]] * 2
+
+
+def test_parameter_gradients_on_an_axis_go_where_they_are_wanted() -> None:
+    x, out = np.full((2, 3), -1.0), np.empty(2)
+    dx, gradient = fastact.prelu.backward(np.ones((2, 3)), x, np.array([0.5, 2.0]), axis=0, out=(None, out))
+    assert gradient is out
+    assert out.tolist() == [-3.0, -3.0]
+    assert dx.tolist() == [[0.5] * 3, [2.0] * 3]
+
+
+def test_what_is_missing_is_an_object_too() -> None:
+    import pickle
+
+    missing = fastact.gelu.backward_from_output
+    assert repr(missing) == "<fastact.gelu.backward_from_output: missing>"
+    assert "does not follow exactly" in missing.__doc__
+    assert pickle.loads(pickle.dumps(missing)).__name__ == missing.__name__

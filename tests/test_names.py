@@ -349,3 +349,18 @@ def test_with_defaults_of_required_parameters() -> None:
 def test_with_defaults_errors(function: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         getattr(fastact, function).with_defaults(**given)
+
+
+def test_defaults_must_not_leave_a_gap() -> None:
+    with pytest.raises(TypeError, match="value comes after threshold and has no default"):
+        fastact.threshold.with_defaults(threshold=1.0)
+    assert fastact.threshold.with_defaults(threshold=1.0, value=0.0)(np.array([0.5, 2.0])).tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("qgelu", "quick_gelu"), ("gelu_sigmoid", "quick_gelu"), ("fast_gelu", "gelu_tanh"), ("swish1", "silu"), ("htanh", "hard_tanh"),
+     ("brelu", "clipped_relu"), ("situ_gate", "situ"), ("jnp.tanh", "tanh"), ("jax.numpy.tanh", "tanh"), ("scipy.special.expit", "sigmoid")],
+)  # fmt: skip
+def test_more_spellings(name: str, ours: str) -> None:
+    assert fastact.get(name) is getattr(fastact, ours)

@@ -20,7 +20,8 @@ Written by `fastact verify`; do not edit. The largest errors that were met, in u
 the function. float32 inputs are bit patterns across the whole range, in the stated steps (1: every float32 there is); halves are all 65,536
 inputs; float64 is judged by mpmath on some hundred points: the middle, tails, subnormal results, huge arguments. Next to roots (where the
 value is below 0.1 and relative errors mean nothing) errors count in the column "at roots", in units of 2^-24 (float32) or 2^-53 (float64).
-Periodic functions are measured within their stated reach. An error of 1.7e+07 ULP means: no digit is right.
+Periodic functions are measured within their stated reach. An error of 1.7e+07 ULP means: no digit is right;
+8.4e+06 that a subnormal result is 0 (XLA computes without them on the CPU); inf that one of both is NaN or infinite, at NaN too.
 """
 
 

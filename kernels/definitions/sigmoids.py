@@ -328,7 +328,7 @@ def gate_bend(a: Any, a_low: Any, b: Any, b_low: Any, p: Any, s: Any) -> Any:
     formula="x * sigmoid(x)",
     derivative_formula="sigmoid(x) * (1 + x * sigmoid(-x))",
     value_range="[-0.2785, inf)",
-    aliases=("swish",),
+    aliases=("swish", "swish1"),
     cost="exp",
     limits={-inf: -0.0, inf: inf, -0.0: -0.0},
     roots={"derivative": (-1.2784645,), "second_derivative": (-2.3993573, 2.3993573)},
