@@ -189,7 +189,7 @@ def _order(label: str, order: Any) -> int:
 def _kink(label: str, kink: Any) -> str | None:
     if kink is not None and (not isinstance(kink, str) or kink not in ("left", "right")):
         raise ValueError(f"{label}: kink must be None, 'left' or 'right', not {kink!r}")
-    return kink  # type: ignore[no-any-return]
+    return kink
 
 
 def _gradient(module: Any, grad: Any, plain: Any, x: Any, definition: Definition, label: str, name: str) -> Any:

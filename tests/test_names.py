@@ -359,8 +359,18 @@ def test_defaults_must_not_leave_a_gap() -> None:
 
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [("qgelu", "quick_gelu"), ("gelu_sigmoid", "quick_gelu"), ("fast_gelu", "gelu_tanh"), ("swish1", "silu"), ("htanh", "hard_tanh"),
-     ("brelu", "clipped_relu"), ("situ_gate", "situ"), ("jnp.tanh", "tanh"), ("jax.numpy.tanh", "tanh"), ("scipy.special.expit", "sigmoid")],
-)  # fmt: skip
+    [
+        ("qgelu", "quick_gelu"),
+        ("gelu_sigmoid", "quick_gelu"),
+        ("fast_gelu", "gelu_tanh"),
+        ("swish1", "silu"),
+        ("htanh", "hard_tanh"),
+        ("brelu", "clipped_relu"),
+        ("situ_gate", "situ"),
+        ("jnp.tanh", "tanh"),
+        ("jax.numpy.tanh", "tanh"),
+        ("scipy.special.expit", "sigmoid"),
+    ],
+)
 def test_more_spellings(name: str, ours: str) -> None:
     assert fastact.get(name) is getattr(fastact, ours)
