@@ -516,7 +516,7 @@ def _(x: Any, alpha: Any) -> Any:
     k, k_low = exact_multiply(4.0 * a, 4.0 * a_low, e, e_low + q_low * (r * pick(x, TINY_32, TINY_64)))
     b, b_low = exact_multiply(u, u_low, d, d_low)
     n, n_low = exact_add(k, k_low, b, b_low)
-    square, square_low = one_more_squared(q, r)
+    square, square_low = exact_multiply(d, d_low, d, d_low)
     tail = z < pick(x, -9.0, -19.5)
     g, g_low = add(1.0, 0.0, c, low)
     m, m_low = grow(g, g_low, p)
@@ -654,8 +654,8 @@ def tanhsoft(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     tail = (abs(v) if alpha == 0.0 else 1.0) < pick(x, 1e-4, 4e-9)
     g = b if tail else copysign(u, v)
     g_low = b_low if tail else (u_low if v > 0.0 else -u_low)
-    n, n_low = multiply(g, g_low, y if z > pick(x, -FAR_32, -FAR_64) else copysign(1.0, y), y_low)
-    f = divide(n, n_low, 1.0 if tail else d, 0.0 if tail else d_low)
+    n, n_low = exact_multiply(g, g_low, y if z > pick(x, -FAR_32, -FAR_64) else copysign(1.0, y), y_low)
+    f = exact_divide(n, n_low, 1.0 if tail else d, 0.0 if tail else d_low)
     scaled = (f * (s if tail else 1.0)) * (pick(x, TINY_32, TINY_64) if tail else 1.0)
     return copysign(1.0, v) * y if abs(v) > pick(x, 20.0, 45.0) else scaled  # where tanh(v) is 1; infinity needs it
 
@@ -686,8 +686,8 @@ def _(x: Any, alpha: Any, beta: Any, gamma: Any, delta: Any) -> Any:
     m, m_low = exact_multiply(k if tail else j, k_low if tail else j_low, f, f_low)
     o, o_low = exact_multiply(b if tail else g, b_low if tail else g_low, c, c_low)
     n, n_low = exact_add(m * scale, m_low * scale, o, o_low)
-    square, square_low = one_more_squared(q, r)
-    i, i_low = multiply(1.0 if tail else square, 0.0 if tail else square_low, h, h_low)
+    square, square_low = exact_multiply(d, d_low, d, d_low)
+    i, i_low = exact_multiply(1.0 if tail else square, 0.0 if tail else square_low, h, h_low)
     # Where both underflow, the larger has the sign.
     both = copysign(0.0, m if (abs(alpha) if y != 0.0 else 1.0) < 0.5 else o)
     scaled = (exact_divide(n, n_low, i, i_low) if n != 0.0 else both) * (s if tail else 1.0)
