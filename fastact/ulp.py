@@ -29,7 +29,8 @@ FORMATS = {
     "float64": Format(53, -1022, 1023),
 }
 
-#: The promise for float32, in ULP, by accuracy; next to a root of the function it is AT_ROOT, in units of 2^-precision.
+#: The promise for float32, in ULP, by accuracy; "fast" is that of primitives, a definition has a bound of its own. Next to a root of the
+#: function it is AT_ROOT, in units of 2^-precision.
 BOUNDS = {"fast": 3.0, "precise": 0.51}
 AT_ROOT = 1.0
 

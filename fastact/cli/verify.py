@@ -53,7 +53,7 @@ def verify(
     """
     try:
         from ..verify import measure, report
-        from ..verify import truth as _truth  # noqa: F401
+        from ..verify import truth as _truth  # noqa: F401  (mpmath is missed now, not after minutes)
     except ImportError as error:
         raise click.ClickException(f"fastact verify needs {error.name}: pip install 'fastact[verify]'") from None
     step = 1 if exhaustive else step

@@ -176,6 +176,7 @@ def _(y: Any, alpha: Any) -> Any:
     continuity="C0",
     kinks={"0.0": ("alpha", "1.0")},
     lipschitz=1.0,
+    bound=3.0,
 )
 def prelu(x: Any, alpha: Any) -> Any:
     """Parametric rectified linear unit: a leaky_relu whose slope is learned."""

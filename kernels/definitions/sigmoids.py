@@ -169,6 +169,7 @@ def _(y: Any) -> Any:
     source="the sum of the two",
     monotonicity="increasing",
     lipschitz=1.25,
+    bound=3.0,
 )
 def sigmoid_tanh(x: Any) -> Any:
     """Sum of the logistic sigmoid and the hyperbolic tangent."""
