@@ -58,7 +58,8 @@ def backward(name: str) -> Any:
 def _entmax(z: Any, alpha: Any) -> Any:
     """alpha-entmax along the last axis: the equation for its threshold is solved by bisection, and differentiated by one step of Newton."""
     a = alpha - 1.0
-    scaled = a * (z - z.detach().amax(-1, keepdim=True))
+    below = z - z.detach().amax(-1, keepdim=True)
+    scaled = a * torch.where(below > -inf, below, -1e4)
 
     def parts(tau: Any) -> Any:
         above = scaled - tau
@@ -185,6 +186,8 @@ CASES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 def options_for(name: str, case: str) -> dict[str, Any] | None:
     """The case's options without those that the function does not have; None if it is not about this function."""
     _, options = CASES[case]
+    if name == "gumbel_softmax" and options.get("axis") in ((0, 2), (0, -1)):
+        return None  # the noise goes by the place in the rows, which are taken together from apart
     lacking = {key for key in options if (key == "sink" and name not in SINKING) or (key == "alpha" and name != "entmax")}
     if lacking and case != "all at once":
         return None
@@ -249,7 +252,8 @@ def test_narrow_types(name: str, dtype: str, backend: str) -> None:
     if name == "hardmax":
         assert (y.astype(np.float64) == expected).mean() > 0.99  # neighbours may be equal after rounding
     else:
-        error = np.abs(y.astype(np.float64) - expected)[there]
+        error = np.abs(y.astype(np.float64)[there] - expected[there])
+        assert (y.astype(np.float64)[~there] == -inf).all()
         assert (error <= np.abs(expected[there]) * step * 1.01 + 2.0**-20).all()
     found, exactly = (
         f if isinstance(f, tuple) else (f,)
@@ -311,7 +315,7 @@ def test_units_in_the_last_place(shape: tuple[int, ...], axis: int, scale: float
 def test_log_softmax_against_mpmath() -> None:
     mp = pytest.importorskip("mpmath").mp
     rng = np.random.default_rng(8)
-    with mp.workdps(60):
+    with mp.workdps(200):
         for scale, offset in ((1, 0), (20, 0), (3, 1e7), (0.01, -5), (60, 3)):
             x = rng.standard_normal((4, 6)) * scale + offset
             lse = np.array([float(mp.log(mp.fsum(mp.exp(mp.mpf(v)) for v in row))) for row in x])
@@ -340,21 +344,16 @@ def test_one_large_element(dtype: str, backend: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_offsets(name: str, axis: int, backend: str) -> None:
     """Nothing but lse sees what is added to all of a row."""
-    x = (np.random.default_rng(1).integers(-12, 12, (30, 40)) / 2).astype(np.float32)
-    if name in SPARSE:
-        x /= 8
     options: dict[str, Any] = {"axis": axis, "backend": backend}
-    expected = call(name)(x, **options)
-    for offset in (1e7, -1e7) if name not in SPARSE else (1e6, -1e6):
-        shifted = (x.astype(np.float64) * (2 if name not in SPARSE else 1) + offset).astype(np.float32)
-        back = (shifted - np.float32(offset)) / np.float32(2 if name not in SPARSE else 1)
-        assert np.abs(back - x).max() < 0.1  # the shift has rounded
-        expected = call(name)(back, **options, scale=2.0 if name not in SPARSE else 1.0)
-        y = call(name)(shifted, **options)
+    for offset, step in ((1e7, 1), (-1e7, 1), (1e6, 1 / 16), (-16777000, 1)):
+        x = (np.random.default_rng(1).integers(-20, 20, (30, 40)) * step).astype(np.float32)
+        shifted = x + np.float32(offset)
+        assert ((shifted - np.float32(offset)) == x).all()
+        y, expected = call(name)(shifted, **options), call(name)(x, **options)
         if name == "logsumexp":
             assert _ulp(y, rowwise.logsumexp(shifted.astype(np.float64), axis).squeeze(axis)) <= 1
-        elif name == "gumbel_softmax":  # noise is added to large numbers
-            assert np.abs(y.astype(np.float64).sum(axis) - 1).max() < 1e-5
+        elif name == "gumbel_softmax":  # the noise is added first, and large numbers swallow it
+            assert np.abs(y.sum(axis, dtype=np.float64) - 1).max() < 1e-5
         else:
             assert same_bits(y, expected)
 
