@@ -624,7 +624,7 @@ def _table(peer: str) -> dict[str, Target]:
     """Every name that `peer` has, "fastact" being one too."""
     if peer == "fastact":
         found = functions()
-        return {name: (f.__name__ if found.get(f.__name__) is f else name, ()) for name, f in found.items()}
+        return {name: (f.__name__ if f.__name__ in found else name, ()) for name, f in found.items()}
     defaults = DEFAULTS.get(peer, {})
     return {
         spelling: (name, tuple(defaults.get(spelling, defaults.get(name, {})).items()))
