@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from .kernels.definitions import Definition
 from .kernels.definitions.language import DERIVATIVE_BOUND

@@ -67,7 +67,7 @@ class _RowDirection(compiled.RowEntry):
         kind = self.kind
         super().__init__(kind.program, direction, kind.sign, self._general, not (kind.reduces or kind.noisy or definition.params))
         # Above this the choice of backend is made in Python.
-        self.limit = min(CROSSOVER[definition.cost].values()) - 1
+        self.set_limits(**{kind: size - 1 for kind, size in CROSSOVER[definition.cost].items()})
         self.__name__ = definition.name if direction == "value" else f"{definition.name}.{direction}"
         self.__qualname__, self.__module__ = self.__name__, "fastact"
         P = inspect.Parameter
@@ -141,8 +141,9 @@ class _RowDirection(compiled.RowEntry):
         temperature = _number(label, "temperature", bound["temperature"])
         if temperature == 0.0:
             raise ValueError(f"{label}: temperature must not be 0")
-        bias_spread = None if bias is None else rows.spread("bias", _like(label, "bias", bias, x, module))
-        where = None if bound["where"] is None else rows.spread("where", _mask(label, bound["where"], module))
+        target = None if kind.reduces and value else outs[0]
+        bias_spread = None if bias is None else rows.spread("bias", _like(label, "bias", bias, x, module), target)
+        where = None if bound["where"] is None else rows.spread("where", _mask(label, bound["where"], module), target)
         seed = noise.mixed(_seed(label, bound["seed"])) if "seed" in bound else None
         hard = _flag(label, "hard", bound.get("hard", False))
         alphas = None if alpha is None else rows.numbers("alpha", alpha)
@@ -174,7 +175,6 @@ class _RowDirection(compiled.RowEntry):
         if kind.reduces and grad is not None:
             settings["row_grad"], grad = rows.ravelled(grad), None
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or dtype == "float64"
-        target = None if kind.reduces and value else outs[0]
         laid, out3, finish = module.lay_rows({"x": x, "grad": grad}, rows.axes, target, not (kind.reduces and value))
         call = Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings)
 
@@ -284,8 +284,8 @@ class _Rows:
     def _adjacent(self) -> bool:
         return self.axes[-1] - self.axes[0] == len(self.axes) - 1
 
-    def spread(self, name: str, a: Any) -> Spread:
-        """An array that broadcasts to x, as kernels find its elements."""
+    def spread(self, name: str, a: Any, out: Any) -> Spread:
+        """An array that broadcasts to x, as kernels find its elements; a copy where it shares memory with `out`."""
         if not common.broadcasts(a.shape, self.shape):
             raise ValueError(f"{self.label}: {name} has shape {a.shape}, which does not broadcast to x's shape {self.shape}")
         library = self.module.library()
@@ -299,6 +299,8 @@ class _Rows:
             )
             along = grouped.shape[outer:inner]
         grouped = library.ascontiguousarray(self.module.storage(grouped))
+        if out is not None and self.module.overlap(grouped, out):
+            grouped = grouped.copy()
         inners = math.prod(grouped.shape[inner:])
         length = math.prod(along)
         extents = [self.shape[i] for i in order]

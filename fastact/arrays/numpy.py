@@ -197,6 +197,11 @@ def storage(a: Array) -> Array:
     return _bits(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")))
 
 
+def overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays share memory."""
+    return bool(np.shares_memory(a, b))
+
+
 def lay_rows(
     arrays: dict[str, Array | None], axes: tuple[int, ...], out: Array | None, wanted: bool
 ) -> tuple[dict[str, Array | None], Array | None, Callable[[], Array]]:

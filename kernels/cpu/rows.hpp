@@ -55,7 +55,7 @@ struct Whole {
     std::size_t i;
 };
 struct Part {
-    std::size_t i, left;  // fewer than a pack
+    std::size_t i, left;  // no more than a pack
 };
 
 #if FASTACT_VECTOR_BYTES == 64
@@ -228,7 +228,7 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
         if (memo) give(memo, at, v);
         return v;
     }
-    template <class At, class Term> FASTACT_ROW_METHOD F recall(At at, Term) const { return take(memo, at, 0); }
+    template <class At, class Term> FASTACT_ROW_METHOD F recall(At at, Term term) const { return memo ? take(memo, at, 0) : term(); }
     template <class At> FASTACT_ROW_METHOD F recall_only(At at) const { return take(memo, at, 0); }
     template <class At> FASTACT_ROW_METHOD void put(At at, F v) const {
         if constexpr (along) give(ys, at, v);
@@ -283,9 +283,9 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
                 const F first = term(Whole{i});
                 add_some(sum, first + term(Whole{i + width}));
             }
-            if (i + width <= end) add_some(sum, term(Whole{i})), i += width;
             if constexpr (along)
-                if (i < end) add_some(sum, counted(Part{i, end - i}, term(Part{i, end - i})));
+                for (; i < end; i += width) add_some(sum, counted(Part{i, end - i}, term(Part{i, end - i})));
+            else if (i < end) add_some(sum, term(Whole{i}));
         }
         return result_of(sum);
     }
@@ -451,7 +451,7 @@ template <class F, bool along_, int program, int direction> struct Tiles {
             if (bias_scale != T(1))
                 for (std::size_t i = 0; i < tile; i++) spare[i] *= bias_scale;
             for (std::size_t i = 0; i < tile; i++) z[i] = fused(z[i], scale, spare[i]);
-        } else if (scale != T(1)) {
+        } else if (scale != T(1) && direction != programs::BACKWARD_FROM_OUTPUT) {
             for (std::size_t i = 0; i < tile; i++) z[i] *= scale;
         }
         if (call.has_noise)
@@ -492,6 +492,13 @@ template <class F, bool along_, int program, int direction> struct Tiles {
                 if (y)
                     for (std::size_t r = 0; r < n; r++)
                         if (!kept[r * width + lane]) y[r * width + lane] = gone;
+                if (program == programs::HARDMAX && direction == programs::VALUE && some) {  // the largest may be -inf, and found where something is left out
+                    std::size_t first = n;
+                    bool found = false;
+                    for (std::size_t r = n; r--;)
+                        if (kept[r * width + lane]) first = r, found |= !(y[r * width + lane] == 0);
+                    if (!found) y[first * width + lane] = 1;
+                }
                 if (!some) {
                     const double none = call.masked_nan ? __builtin_nan("") : 0.0;
                     set_lane(row.lse, lane, call.sink ? row_number(call.sink, call.sink_step, o, c, lane) : call.masked_nan ? none : -__builtin_inf());
@@ -533,11 +540,12 @@ template <class F, bool along_, int program, int direction> struct Tiles {
     }
 
     // The rows (o, c), w of them. `lying`: their elements are in the scratch tiles already, and results stay there.
-    FASTACT_ROW_METHOD void tile(R row, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
+    void tile(const R &prototype, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
+        R row = prototype;
         if (along && call.limits) row.n = call.limits[o] < 0 ? 0 : std::min(n, static_cast<std::size_t>(call.limits[o]));
         const std::size_t base = (o * n * call.inner + c) * size;
         const bool direct = plain && along && !lying;                                 // nothing is copied
-        const bool placed = direct || (plain && !gathered && w == width);             // results go where they belong
+        const bool placed = direct || (!along && plain && !gathered && w == width);   // results go where they belong
         T *const y = !call.out ? nullptr : placed ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
         if (direct) {
             row.xs = reinterpret_cast<const T *>(static_cast<const char *>(call.x) + base);
