@@ -32,6 +32,8 @@ ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&"}
 SHIFT = {ast.LShift: "shift_left", ast.RShift: "shift_right"}
 COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
+#: How many results a function may give, and the names of their fields in C++; `cpu/interface.hpp` has the limits of the loops.
+MAX_RESULTS, FIELDS = 14, "abcdefghijklmn"
 #: Types a definition can be lowered for, as position of their constants in `pick` and `poly`.
 TYPES = {"float32": 0, "float64": 1}
 
@@ -466,9 +468,12 @@ class _Numba(_Writer):
 def to_cxx(program: Program, names: list[str] | None = None) -> str:
     """C++ templates over the working type ``F`` (a float, a double or a pack of them), in namespace ``defs``, callees first.
 
-    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``Results``, ``is_float64`` and the intrinsics.
+    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``is_float64`` and the intrinsics.
     """
-    out = ["// Written by lower.py from kernels/definitions; do not edit.", "namespace defs {", ""]
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", "// What a definition that returns a tuple returns."]
+    out += ["template <class F, int N> struct Results;"]
+    out += [f"template <class F> struct Results<F, {n}> {{ F {', '.join(FIELDS[:n])}; }};" for n in range(2, MAX_RESULTS + 1)]
+    out += ["namespace defs {", ""]
     for function in program.needed(names if names is not None else list(program.functions)):
         texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in TYPES}
         head = ", ".join(f"const F {a}" for a in function.arguments)
@@ -540,10 +545,8 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
         if names is not None and name not in names:
             continue
         call = f"defs::{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
-        fields = "abcd"[: o.outputs]
-        give = (
-            [f"out[0] = {call};"] if o.outputs == 1 else [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(fields))]
-        )
+        several = [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(FIELDS[: o.outputs]))]
+        give = [f"out[0] = {call};"] if o.outputs == 1 else several
         out += [
             f"struct {name}_op {{",
             f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays}, stored = {o.stored};",
