@@ -63,6 +63,11 @@ def _xielu_derivative(x: Array, p: Array, n: Array, beta: Array, eps: Array) -> 
 # ---------------------------------------------------------------- gates
 
 
+def _finite(x: Array) -> Any:
+    """x as far out as it matters where a factor has vanished."""
+    return np.clip(x, -1e300, 1e300)
+
+
 def _argument(x: Array, p1: Array, p2: Array, beta: Array) -> tuple[Any, Any]:
     """beta (p1 - p2) x, bounded, and its rounding error."""
     long = np.longdouble
@@ -83,7 +88,13 @@ def _share(z: Any, low: Any) -> Any:
 
 def _acon_derivative(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
     z, low = _argument(x, p1, p2, beta)
-    return p1 * _share(z, low) + p2 * _share(-z, -low)
+    first, second = p1 * _share(z, low), p2 * _share(-z, -low)
+    return np.where(p2 == 0, first, np.where(p1 == 0, second, first + second))
+
+
+def _plus(a: Any, b: Any) -> Any:
+    """a + b, where a zero changes nothing, not even the sign of what has underflowed."""
+    return np.where(np.asarray(b) == 0, a, np.where(np.asarray(a) == 0, b, a + b))
 
 
 def _acon_second(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
@@ -102,7 +113,8 @@ def _acon_p2(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
 
 def _acon_beta(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
     z, low = _argument(x, p1, p2, beta)
-    return (p1 - p2) * x * ((p1 - p2) * x * (logistic(z, low) * logistic(-z, -low)))
+    c = (p1 - p2) * _finite(x)
+    return c * (c * (logistic(z, low) * logistic(-z, -low)))
 
 
 def _switched(formula: Any) -> Any:
@@ -141,20 +153,20 @@ def _tanh_slope(x: Array, alpha: Array) -> Any:
     return 4 * e / (1 + e) ** 2
 
 
+def _shifted(x: Array, alpha: Array, shift: Array) -> Any:
+    return _plus(np.longdouble(alpha) * x.astype(np.longdouble), np.longdouble(shift))
+
+
 def _erf_slope(x: Array, alpha: Array, shift: Array) -> Any:
     """The derivative of erf at alpha x + shift, in the digits of a longer type."""
-    u = np.longdouble(alpha) * x.astype(np.longdouble) + shift
+    u = _shifted(x, alpha, shift)
     return (np.exp(-(np.clip(u, -100, 100) ** 2)) * (2 / np.sqrt(np.longdouble("3.141592653589793238462643383")))).astype(np.float64)
 
 
 def _erf_of(x: Array, alpha: Array, shift: Array) -> Any:
-    u = np.longdouble(alpha) * x.astype(np.longdouble) + shift
+    u = _shifted(x, alpha, shift)
     high = u.astype(np.float64)
-    return jets.erf(high) + _erf_slope(x, alpha, shift) * np.where(np.abs(high) < 100, (u - high).astype(np.float64), 0.0)
-
-
-def _finite(x: Array, c: Array) -> Any:
-    return np.clip(x, -1e100, 1e100), c
+    return _plus(jets.erf(high), _erf_slope(x, alpha, shift) * np.where(np.abs(high) < 100, (u - high).astype(np.float64), 0.0))
 
 
 ORACLES = {
@@ -193,24 +205,24 @@ ORACLES = {
     ),
     "snake_beta": _WAVE,
     "dyt": oracle(
-        lambda x, alpha, gamma, beta: gamma * np.tanh(alpha * x) + beta,
+        lambda x, alpha, gamma, beta: _plus(gamma * np.tanh(alpha * x), beta),
         lambda x, alpha, gamma, beta: gamma * alpha * _tanh_slope(x, alpha),
         lambda x, alpha, gamma, beta: -2 * gamma * alpha**2 * _tanh_slope(x, alpha) * np.tanh(alpha * x),
-        alpha=lambda x, alpha, gamma, beta: gamma * x * _tanh_slope(x, alpha),
+        alpha=lambda x, alpha, gamma, beta: gamma * _finite(x) * _tanh_slope(x, alpha),
         gamma=lambda x, alpha, gamma, beta: np.tanh(alpha * x),
         beta=lambda x, alpha, gamma, beta: np.ones_like(x),
     ),
     "derf": oracle(
-        lambda x, alpha, shift, gamma, beta: gamma * _erf_of(x, alpha, shift) + beta,
+        lambda x, alpha, shift, gamma, beta: _plus(gamma * _erf_of(x, alpha, shift), beta),
         lambda x, alpha, shift, gamma, beta: gamma * alpha * _erf_slope(x, alpha, shift),
-        lambda x, alpha, shift, gamma, beta: -2 * gamma * alpha**2 * (alpha * x + shift) * _erf_slope(x, alpha, shift),
-        alpha=lambda x, alpha, shift, gamma, beta: gamma * x * _erf_slope(x, alpha, shift),
+        lambda x, alpha, shift, gamma, beta: -2 * gamma * alpha**2 * _finite(_shifted(x, alpha, shift).astype(np.float64)) * _erf_slope(x, alpha, shift),
+        alpha=lambda x, alpha, shift, gamma, beta: gamma * _finite(x) * _erf_slope(x, alpha, shift),
         shift=lambda x, alpha, shift, gamma, beta: gamma * _erf_slope(x, alpha, shift),
         gamma=lambda x, alpha, shift, gamma, beta: _erf_of(x, alpha, shift),
         beta=lambda x, alpha, shift, gamma, beta: np.ones_like(x),
     ),
     "dyisru": oracle(
-        lambda x, c, gamma, beta: gamma * (x / np.hypot(np.sqrt(c), x)) + beta,
+        lambda x, c, gamma, beta: _plus(gamma * (x / np.hypot(np.sqrt(c), x)), beta),
         lambda x, c, gamma, beta: gamma * c / np.hypot(np.sqrt(c), x) ** 3,
         lambda x, c, gamma, beta: -3 * gamma * c * (x / np.hypot(np.sqrt(c), x)) / np.hypot(np.sqrt(c), x) ** 4,
         c=lambda x, c, gamma, beta: -gamma / 2 * (x / np.hypot(np.sqrt(c), x)) / np.hypot(np.sqrt(c), x) ** 2,

@@ -9,13 +9,17 @@ from math import inf
 from typing import Any
 
 from .algebraic import exact_root, exact_square_plus, inverse_root
-from .erfs import SLOPE_32, SLOPE_64, SLOPE_LOW_32, SLOPE_LOW_64, exp_down_full
+from .erfs import SLOPE_32, SLOPE_64, SLOPE_LOW_32, SLOPE_LOW_64, exp_down_full, exp_down_pairs
 from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
 from .logistic import LARGEST_32, LARGEST_64, made_finite, power_log
 from .periodic import LIMIT_32, LIMIT_64, exact_arcs, quadrant, reduce_product, reduce_scaled, sin_reduced, wave
 from .primitives import (
+    DOWN_32,
     EXP_32,
     EXP_64,
+    LN2_HIGH_32,
+    LN2_LOW_32,
+    LOG2E,
     TINY_32,
     TINY_64,
     add,
@@ -41,6 +45,8 @@ from .softplus import FAR_32, FAR_64, product_low
 from .tanhs import bend_times, decay, one_less, one_more, slope_times, tanh_times
 
 BEYOND_32, BEYOND_64 = 1e30, 1e300  # where only the leading terms are left
+# 1 / 2!, 1 / 3!, ...: exp's series in float32, to more digits than float32 has
+FACTORIALS = (0.5, 0.16666667, 0.041666668, 0.008333334, 0.0013888889, 0.00019841270, 2.4801588e-05)
 
 # ---------------------------------------------------------------- straight pieces
 
@@ -218,20 +224,28 @@ def logistic_of(v: Any) -> Any:
 
 
 @primitive
+def expm1_full(x: Any) -> Any:
+    """expm1(x) for x <= 0 as a pair, but for the error of its polynomial."""
+    p, p_low, s = exp_down_full(max(x, pick(x, -18.0, -40.0)), 0.0)
+    u, u_low = one_less(p, p_low, s)
+    return -u, -u_low
+
+
+@primitive
 def xielu_curve(x: Any, eps: Any) -> Any:
     """The pair expm1(min(x, eps)) - x for x <= 0."""
     y = max(x, pick(x, -BEYOND_32, -BEYOND_64))
     c = min(y, eps)
     # next to 0, with expm1(h) = h + t: 2 t + (h + t)^2 for h = c / 2
     h = 0.5 * c
-    hh, hh_low = multiply(h, 0.0, h, 0.0)
-    t, t_low = multiply(hh, hh_low, poly(h, EXP_32, EXP_64), 0.0)
-    e, e_low = add(h, 0.0, t, t_low)
-    ee, ee_low = multiply(e, e_low, e, e_low)
+    hh, hh_low = exact_multiply(h, 0.0, h, 0.0)
+    t, t_low = exact_multiply(hh, hh_low, poly(h, EXP_32, EXP_64), 0.0)
+    e, e_low = exact_add(h, 0.0, t, t_low)
+    ee, ee_low = exact_multiply(e, e_low, e, e_low)
     r, r_low = exact_add(t + t, t_low + t_low, ee, ee_low)
     rest, rest_low = exact_sum(c, -y)
     near, near_low = exact_add(r, r_low, rest, rest_low)
-    m, m_low = expm1_pair(c)
+    m, m_low = expm1_full(c)
     far, far_low = exact_sum(m, -y)
     return near if c > -0.69 else far, near_low if c > -0.69 else far_low + m_low
 
@@ -277,7 +291,7 @@ def _(x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
     a, a_low = softplus_pair(alpha_p)
     k, k_low = softplus_pair(alpha_n)
     b, b_low = exact_add(k, k_low, beta, 0.0)
-    m, m_low = expm1_pair(min(x, 0.0))
+    m, m_low = expm1_full(min(x, 0.0))
     n, n_low = exact_multiply(b, b_low, m, m_low)
     d, d_low = exact_add(n, n_low, beta, 0.0)
     left = d + d_low if x <= eps else -(k + k_low)
@@ -301,27 +315,42 @@ def _(x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
 
 @primitive
 def acon_exp(x: Any, b: Any, b_low: Any, d: Any, d_low: Any) -> Any:
-    """(z, a, a_low, p, s): z = b d x of pairs b and d, abs(z) as a pair, bounded, and exp(-abs(z)) of `exp_down`."""
+    """(z, a, a_low, p, p_low, s): z = b d x of pairs b and d, abs(z) as a pair, bounded, and the parts of exp(-abs(z))."""
     k, k_low = exact_multiply(b, b_low, d, d_low)
     c = made_finite(x)
     z = k * c
     a = min(abs(z), pick(x, FAR_32, FAR_64))
     low = fma(k, c, -z) + k_low * c
     a_low = (low if z > 0.0 else -low) if a == abs(z) else 0.0
-    p, s = exp_down_low(-a, -a_low)
-    return z, a, a_low, p, s
+    p, p_low, s = exp_down_full(-a, -a_low)
+    return z, a, a_low, p, p_low, s
 
 
 @primitive
-def gate_share(x: Any, left: Any, a: Any, a_low: Any, p: Any, s: Any) -> Any:
+def parts_pair(p: Any, p_low: Any, s: Any) -> Any:
+    """exp as a pair from its parts."""
+    t = s * pick(p, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    return e, fma(p, t, t - e) + p_low * t
+
+
+@primitive
+def grown_by(a: Any, a_low: Any, p: Any, p_low: Any) -> Any:
+    """The pair a * (1 + p)."""
+    n, n_low = exact_grow(a, a_low, p)
+    return n, fma(a, p_low, n_low)
+
+
+@primitive
+def gate_share(x: Any, left: Any, a: Any, a_low: Any, p: Any, p_low: Any, s: Any) -> Any:
     """x times the derivative of v * sigmoid(v) at v = -a where left < 0, else at v = a, from the parts of exp(-a); scaled last."""
     behind = left < 0.0
-    e, e_low = exp_pair(p, s)
+    e, e_low = parts_pair(p, p_low, s)
     g, g_low = exact_add(1.0, 0.0, e, e_low)
     # e (1 + e - a) or 1 + e + a e, over (1 + e)^2
     v, v_low = exact_multiply(a, a_low, 1.0 if behind else e, 0.0 if behind else e_low)
     m, m_low = exact_add(g, g_low, -v if behind else v, -v_low if behind else v_low)
-    n, n_low = exact_grow(m, m_low, p if behind else 0.0)
+    n, n_low = grown_by(m, m_low, p if behind else 0.0, p_low if behind else 0.0)
     d, d_low = exact_multiply(g, g_low, g, g_low)
     q = exact_divide(n, n_low, d, d_low)
     gone = a >= pick(x, FAR_32, FAR_64)
@@ -333,16 +362,16 @@ def gate_share(x: Any, left: Any, a: Any, a_low: Any, p: Any, s: Any) -> Any:
 def acon_value(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     """(p1 sigmoid(z) + p2 sigmoid(-z)) x with z = (b + b_low) (p1 - p2) x."""
     d, d_low = exact_sum(p1, -p2)
-    z, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
+    z, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     first = p2 if z < 0.0 else p1
     second = p1 if z < 0.0 else p2
     # Where the first is 0 the exponential is a factor of all, and its scale comes last.
     alone = first == 0.0
-    e, e_low = exp_pair(p, s)
+    e, e_low = parts_pair(p, p_low, s)
     g, g_low = exact_add(1.0, 0.0, e, e_low)
     v, v_low = exact_multiply(second, 0.0, e, e_low)
     m, m_low = exact_add(first, 0.0, v, v_low)
-    u, u_low = exact_grow(second, 0.0, p)
+    u, u_low = grown_by(second, 0.0, p, p_low)
     q = exact_divide(u if alone else m, u_low if alone else m_low, g, g_low)
     c = copysign(1.0, x) if a >= pick(x, FAR_32, FAR_64) else x
     return scale_down(q * c, s) if alone else q * x
@@ -352,13 +381,13 @@ def acon_value(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
 def acon_slope(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     """The derivative of `acon_value` with respect to x."""
     d, d_low = exact_sum(p1, -p2)
-    z, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
+    z, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     behind = z < 0.0
     first = p2 if behind else p1
     second = p1 if behind else p2
     alone = first == 0.0
     # ((first + second e) (1 + e) + (first - second) a e) / (1 + e)^2
-    e, e_low = exp_pair(p, s)
+    e, e_low = parts_pair(p, p_low, s)
     g, g_low = exact_add(1.0, 0.0, e, e_low)
     v, v_low = exact_multiply(second, 0.0, e, e_low)
     m, m_low = exact_add(first, 0.0, v, v_low)
@@ -366,7 +395,7 @@ def acon_slope(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     h, h_low = exact_multiply(-d if behind else d, -d_low if behind else d_low, a, a_low)
     w, w_low = exact_multiply(h, h_low, 1.0 if alone else e, 0.0 if alone else e_low)
     n, n_low = exact_add(f, f_low, w, w_low)
-    t, t_low = exact_grow(n, n_low, p if alone else 0.0)
+    t, t_low = grown_by(n, n_low, p if alone else 0.0, p_low if alone else 0.0)
     k, k_low = exact_multiply(g, g_low, g, g_low)
     q = exact_divide(t, t_low, k, k_low)
     return scale_down(q, s) if alone else q
@@ -376,7 +405,7 @@ def acon_slope(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
 def acon_curve(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     """The second derivative of `acon_value`: b d^2 s'(z) (2 - z tanh(z / 2)); in float64."""
     d, d_low = exact_sum(p1, -p2)
-    _, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
+    _, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     square, square_low = exact_multiply(d, d_low, d, d_low)
     k, k_low = exact_multiply(square, square_low, b, b_low)
     h, h_low = exact_multiply(k, k_low, a, a_low)
@@ -387,19 +416,19 @@ def acon_curve(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
 def acon_rate(x: Any, p1: Any, p2: Any, b: Any, b_low: Any, w: Any, w_low: Any) -> Any:
     """w ((p1 - p2) x)^2 s'(z): the derivative of `acon_value` with respect to b, times a pair w."""
     d, d_low = exact_sum(p1, -p2)
-    _, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
+    _, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     gone = a >= pick(x, FAR_32, FAR_64)
     y = 0.0 if gone else x
     c, c_low = exact_multiply(d, d_low, y, 0.0)
     # The scale comes last where the result may be subnormal, earlier where the square may overflow.
     near = abs(c) < pick(x, 4e9, 1e77)
-    n, n_low = exact_grow(w, w_low, p)
-    e, e_low = exp_pair(p, s)
+    n, n_low = grown_by(w, w_low, p, p_low)
+    e, e_low = parts_pair(p, p_low, s)
     g, g_low = exact_add(1.0, 0.0, e, e_low)
     k, k_low = exact_multiply(g, g_low, g, g_low)
     q = (exact_divide(n, n_low, k, k_low) * c) * (s if near else scale_down(1.0, s))
     scaled = fma(q, c, q * (c_low + c_low))
-    return scaled * (pick(x, TINY_32, TINY_64) if near else 1.0) if x == x else x
+    return abs(scaled * (pick(x, TINY_32, TINY_64) if near else 1.0)) if x == x else x  # also of a zero
 
 
 @activation(
@@ -412,6 +441,26 @@ def acon_rate(x: Any, p1: Any, p2: Any, b: Any, b_low: Any, w: Any, w_low: Any) 
     aliases=("aconc",),
     cost="exp",
     limits={-inf: inf, inf: inf, -0.0: -0.0},
+    # for each of the examples
+    roots={
+        "value": (-0.2027325541, 8.941321736),
+        "derivative": (-0.1006761671, -1.278464543, -0.6087926394, 4.031428989),
+        "second_derivative": (
+            -1.19967864,
+            1.19967864,
+            -2.399357281,
+            2.399357281,
+            -1.142551086,
+            1.142551086,
+            -4.798714561,
+            4.798714561,
+            -13.32976267,
+            13.32976267,
+        ),
+        "gradient_p1": (-0.6392322714, -1.278464543, 0.6087926394, 2.556929086, 7.102580793),
+        "gradient_p2": (0.6392322714, 1.278464543, -0.6087926394, -2.556929086, -7.102580793),
+    },
+    lipschitz=1.39967864026,
     source="Ma, Zhang, Liu and Sun (2021)",
 )
 def acon_c(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
@@ -432,15 +481,15 @@ def _(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
 @acon_c.gradient("p1")
 def _(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
     d, d_low = exact_sum(p1, -p2)
-    z, a, a_low, p, s = acon_exp(x, beta, 0.0, d, d_low)
-    return gate_share(x, z, a, a_low, p, s)
+    z, a, a_low, p, p_low, s = acon_exp(x, beta, 0.0, d, d_low)
+    return gate_share(x, z, a, a_low, p, p_low, s)
 
 
 @acon_c.gradient("p2")
 def _(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
     d, d_low = exact_sum(p1, -p2)
-    z, a, a_low, p, s = acon_exp(x, beta, 0.0, d, d_low)
-    return gate_share(x, -z, a, a_low, p, s)
+    z, a, a_low, p, p_low, s = acon_exp(x, beta, 0.0, d, d_low)
+    return gate_share(x, -z, a, a_low, p, p_low, s)
 
 
 @acon_c.gradient("beta")
@@ -449,12 +498,29 @@ def _(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
 
 
 @primitive
+def exp_finest(x: Any) -> Any:
+    """(p, p_low, s) of `exp_down` with more digits than a number has: for an exponential that goes into another's argument."""
+    z = fma(x, LOG2E, DOWN_32)
+    k = z - DOWN_32
+    c = fma(k, -LN2_HIGH_32, x)
+    d = k * -LN2_LOW_32
+    r = c + d
+    rr, rr_low = exact_multiply(r, d - (r - c), r, d - (r - c))
+    q, q_low = exact_multiply(rr, rr_low, poly(r, FACTORIALS, FACTORIALS), 0.0)
+    p, p_low = exact_sum(r, q)
+    return p, p_low + (q_low + (d - (r - c))), from_bits(bits(z) << 23)
+
+
+@exp_finest.float64
+def _(x: Any) -> Any:
+    return exp_down_pairs(x, 0.0)
+
+
+@primitive
 def logistic_pair(v: Any) -> Any:
     """1 / (1 + exp(-v)) and its derivative as pairs, for abs(v) up to 80 (float64: 600)."""
-    p, p_low, s = exp_down_full(max(-abs(v), pick(v, -80.0, -600.0)), 0.0)
-    t = s * pick(v, TINY_32, TINY_64)
-    e = fma(p, t, t)
-    e_low = fma(p, t, t - e) + p_low * t
+    p, p_low, s = exp_finest(max(-abs(v), pick(v, -80.0, -600.0)))
+    e, e_low = parts_pair(p, p_low, s)
     g, g_low = exact_add(1.0, 0.0, e, e_low)
     q, q_low = exact_quotient(e if v < 0.0 else 1.0, e_low if v < 0.0 else 0.0, g, g_low)
     r, r_low = exact_quotient(1.0 if v < 0.0 else e, 0.0 if v < 0.0 else e_low, g, g_low)
@@ -472,6 +538,15 @@ def logistic_pair(v: Any) -> Any:
     aliases=("meta_aconc",),
     cost="exp",
     limits={-inf: inf, inf: inf, -0.0: -0.0},
+    # for each of the examples
+    roots={
+        "value": (-0.4054651081, -5.912248141),
+        "derivative": (-0.2013523342, -2.942238325),
+        "second_derivative": (-2.399357281, 2.399357281, -3.63209997, 3.63209997, -42.15978044, 42.15978044),
+        "gradient_p1": (-1.278464543, -1.935314538, 22.46425943),
+        "gradient_p2": (1.278464543, 1.935314538, -22.46425943),
+    },
+    lipschitz=1.39967864026,
     source="Ma, Zhang, Liu and Sun (2021)",
 )
 def meta_acon(x: Any, p1: Any, p2: Any, z: Any) -> Any:
@@ -496,16 +571,16 @@ def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
     b, b_low, w, w_low = logistic_pair(z)
     d, d_low = exact_sum(p1, -p2)
-    u, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
-    return gate_share(x, u, a, a_low, p, s)
+    u, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
+    return gate_share(x, u, a, a_low, p, p_low, s)
 
 
 @meta_acon.gradient("p2")
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
     b, b_low, w, w_low = logistic_pair(z)
     d, d_low = exact_sum(p1, -p2)
-    u, a, a_low, p, s = acon_exp(x, b, b_low, d, d_low)
-    return gate_share(x, -u, a, a_low, p, s)
+    u, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
+    return gate_share(x, -u, a, a_low, p, p_low, s)
 
 
 @meta_acon.gradient("z")
@@ -602,7 +677,7 @@ def _(x: Any, alpha: Any, beta: Any) -> Any:
     learnable=("alpha", "gamma", "beta"),
     aliases=("dynamic_tanh",),
     cost="exp",
-    limits={-inf: -1.0, inf: 1.0, -0.0: 0.0},
+    limits={-inf: -1.0, inf: 1.0, -0.0: -0.0},
     # atanh(-beta / gamma) / alpha for each of the examples
     roots={"value": (0.1889250, 0.0958943)},
     monotonicity="increasing",
@@ -618,7 +693,8 @@ def dyt(x: Any, alpha: Any, gamma: Any, beta: Any) -> Any:
     n, n_low = exact_multiply(copysign(1.0, z) * gamma, 0.0, u, u_low)
     k, k_low = exact_multiply(beta, 0.0, d, d_low)
     m, m_low = exact_add(n, n_low, k, k_low)
-    return fma(gamma * alpha, x, beta) if abs(z) < pick(x, 1e-5, 1e-9) else exact_divide(m, m_low, d, d_low)
+    near = (gamma * alpha) * x if beta == 0.0 else fma(gamma * alpha, x, beta)
+    return near if abs(z) < pick(x, 1e-5, 1e-9) else exact_divide(m, m_low, d, d_low)
 
 
 @primitive
@@ -646,7 +722,8 @@ def _(x: Any, alpha: Any, gamma: Any, beta: Any) -> Any:
 def _(x: Any, alpha: Any, gamma: Any, beta: Any) -> Any:
     z = alpha * x
     c, c_low = exact_multiply(gamma, 0.0, bounded(x, z), 0.0)
-    return slope_times(c, c_low, -2.0 * abs(z), 2.0 * product_low(alpha, x, z))
+    far = slope_times(c, c_low, -2.0 * abs(z), 2.0 * product_low(alpha, x, z))
+    return gamma * x if abs(z) < pick(x, 1e-5, 1e-9) else copysign(far, c)
 
 
 @dyt.gradient("gamma")
@@ -666,8 +743,12 @@ def shifted(x: Any, alpha: Any, shift: Any) -> Any:
     c = made_finite(x)
     p = alpha * c
     u, low = exact_sum(p, shift)
-    near = abs(p) < pick(x, 1e5, 1e5)
-    return u if near else p, low + fma(alpha, c, -p) if near else 0.0
+    low_of_both = low + fma(alpha, c, -p)
+    total = u + low_of_both
+    near = abs(p) < 1e5
+    high = total if near else p
+    # a sum with 0 would lose the sign of a zero
+    return p if shift == 0.0 else high, (fma(alpha, c, -p) if shift == 0.0 else (u - total) + low_of_both) if near else 0.0
 
 
 @primitive
@@ -678,7 +759,7 @@ def erf_of(u: Any, u_low: Any) -> Any:
 
 @erf_of.float64
 def _(u: Any, u_low: Any) -> Any:
-    return fma(SLOPE_64 * exp(-(u * u)), u_low, erf(u))
+    return copysign(fma(SLOPE_64 * exp(-(u * u)), u_low, erf(u)), u)
 
 
 @primitive
@@ -702,7 +783,7 @@ def bell_of(c: Any, c_low: Any, u: Any, u_low: Any) -> Any:
     learnable=("alpha", "shift", "gamma", "beta"),
     aliases=("dynamic_erf",),
     cost="erf",
-    limits={-inf: -1.0, inf: 1.0, -0.0: 0.0},
+    limits={-inf: -1.0, inf: 1.0, -0.0: -0.0},
     # for each of the examples
     roots={"value": (-0.375, -0.0487229), "gradient_gamma": (-0.375, -0.1333333, -0.3333333)},
     monotonicity="increasing",
@@ -712,7 +793,8 @@ def bell_of(c: Any, c_low: Any, u: Any, u_low: Any) -> Any:
 def derf(x: Any, alpha: Any, shift: Any, gamma: Any, beta: Any) -> Any:
     """Dynamic erf, which takes the place of a normalisation layer; `alpha` must not be 0."""
     u, u_low = shifted(x, alpha, shift)
-    return fma(gamma, erf_of(u, u_low), beta)
+    e = erf_of(u, u_low)
+    return gamma * e if beta == 0.0 else fma(gamma, e, beta)
 
 
 @derf.derivative
@@ -729,14 +811,14 @@ def _(x: Any, alpha: Any, shift: Any, gamma: Any, beta: Any) -> Any:
     c, c_low = multiply(k, k_low, alpha, 0.0)
     gone = abs(u) > 32.0
     n, n_low = multiply(c, c_low, copysign(2.0, -u) if gone else -2.0 * u, 0.0 if gone else -2.0 * u_low)
-    return bell_of(n, n_low, u, u_low)
+    return copysign(bell_of(n, n_low, u, u_low), -gamma * u)
 
 
 @derf.gradient("alpha")
 def _(x: Any, alpha: Any, shift: Any, gamma: Any, beta: Any) -> Any:
     u, u_low = shifted(x, alpha, shift)
     c, c_low = multiply(gamma, 0.0, bounded(x, u), 0.0)
-    return bell_of(c, c_low, u, u_low)
+    return copysign(bell_of(c, c_low, u, u_low), c)
 
 
 @derf.gradient("shift")
@@ -776,7 +858,7 @@ def isru_ratio(k: Any, x: Any, c: Any, beta: Any) -> Any:
     v, v_low = exact_square_plus(a, c)
     h, h_low = exact_root(v, v_low)
     q, q_low = exact_quotient(k, 0.0, h, h_low)
-    return fma(q, a, fma(q_low, a, beta))
+    return copysign(q * a, k * x) if q_low * a + beta == 0.0 else fma(q, a, fma(q_low, a, beta))
 
 
 @activation(
@@ -788,7 +870,7 @@ def isru_ratio(k: Any, x: Any, c: Any, beta: Any) -> Any:
     learnable=("c", "gamma", "beta"),
     aliases=("dynamic_isru",),
     cost="move",
-    limits={-inf: -1.0, inf: 1.0, -0.0: 0.0},
+    limits={-inf: -1.0, inf: 1.0, -0.0: -0.0},
     # sqrt(c) b / sqrt(gamma^2 - b^2) with b = -beta, for each of the examples
     roots={"value": (0.0479761, 0.7905694)},
     monotonicity="increasing",
