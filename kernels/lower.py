@@ -194,17 +194,22 @@ def parse(files: list[Path] | None = None) -> Program:
     return program
 
 
-def _synthesized(activation: Activation) -> Iterator[tuple[str, str, str]]:
-    """What follows from an activation's roles: (the role it needs, direction, text)."""
+def _synthesized(activation: Activation, together: bool) -> Iterator[tuple[str, str, str]]:
+    """What follows from an activation's roles: (the role it needs, direction, text); `together`: one role gives all gradients."""
     rest = ", ".join(["x", *activation.params])
     call = {role: f"{role_name(activation.name, role)}({rest})" for role in ("value", "derivative", "derivative_from_output")}
     gradients = [f"{role_name(activation.name, f'gradient_{p}')}({rest})" for p in activation.learnable]
 
     def text(direction: str, first: str, *results: str) -> str:
-        return f"@primitive\ndef {role_name(activation.name, direction)}({first}{rest}):\n    return {', '.join(results)}\n"
+        return f"@primitive\ndef {role_name(activation.name, direction)}({first}{rest}):\n    {before}return {', '.join(results)}\n"
 
+    before = ""
+    if together:
+        gradients = [f"d_{p}" for p in activation.learnable]
+        before = f"{', '.join(gradients)} = {role_name(activation.name, 'gradients')}({rest})\n    "
     # The chain rule: a product for x and one for each learnable parameter.
     yield "derivative", "backward", text("backward", "grad, ", *(f"grad * {c}" for c in (call["derivative"], *gradients)))
+    before = ""
     # One after the other: the compiler shares what they have in common.
     yield "derivative", "value_and_derivative", text("value_and_derivative", "", call["value"], call["derivative"])
     yield (
@@ -237,7 +242,7 @@ def parse_text(text: str, file: Path, program: Program) -> None:
             for decorator in node.decorator_list:
                 _register(node, decorator, file, program)
     for activation in program.activations.values():
-        for role, direction, written in _synthesized(activation):
+        for role, direction, written in _synthesized(activation, role_name(activation.name, "gradients") in program.functions):
             name = role_name(activation.name, direction)
             if role_name(activation.name, role) in program.functions and name not in program.functions:
                 for made in ast.parse(written, str(file)).body:
@@ -276,7 +281,7 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             if family == "elementwise":
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
-        case ast.Attribute(value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" as role):
+        case ast.Attribute(value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" | "gradients" as role):
             program.functions[role_name(owner, role)] = Function(role_name(owner, role), file, both)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="gradient"), args=[ast.Constant(value=str(parameter))]):
             name = role_name(owner, f"gradient_{parameter}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,65 @@ def _erf_of(x: Array, alpha: Array, shift: Array) -> Any:
     return _plus(jets.erf(high), _erf_slope(x, alpha, shift) * np.where(np.abs(high) < 100, (u - high).astype(np.float64), 0.0))
 
 
+# ---------------------------------------------------------------- rational functions
+
+
+def _polynomial(x: Any, coefficients: Any, order: int = 0) -> Any:
+    """A polynomial, or its derivative for order 1; coefficients in ascending powers."""
+    total = np.zeros_like(x)
+    for k, c in reversed(list(enumerate(coefficients))[order:]):
+        total = total * x + c * float(math.perm(k, order))
+    return total
+
+
+def _pau(denominator: Any) -> Any:
+    """The oracle of P / Q from denominator(x, b, order): Q and its derivatives, then, for order -1, by coefficient, what db_j has beside
+    -P / Q^2. In a longer type: its range takes all powers, its digits what cancels."""
+
+    def long(formula: Any) -> Any:
+        def of(x: Array, *c: Array) -> Any:
+            wide = [np.asarray(v, np.longdouble) for v in c]
+            return formula(x.astype(np.longdouble), wide[:6], [np.longdouble(0), *wide[6:]])
+
+        return of
+
+    def value(x: Any, a: Any, b: Any) -> Any:
+        return _polynomial(x, a) / denominator(x, b, 0)
+
+    def slope(x: Any, a: Any, b: Any) -> Any:
+        p, q = _polynomial(x, a), denominator(x, b, 0)
+        return (_polynomial(x, a, 1) * q - p * denominator(x, b, 1)) / q / q
+
+    gradients = {f"a{i}": long(lambda x, a, b, i=i: x**i / denominator(x, b, 0)) for i in range(6)} | {
+        f"b{j}": long(lambda x, a, b, j=j: -value(x, a, b) * denominator(x, b, -j) / denominator(x, b, 0)) for j in range(1, 5)
+    }
+    return oracle(long(value), long(slope), **gradients)
+
+
+def _magnitudes(x: Any, b: Any, order: int) -> Any:
+    if order < 0:
+        return np.sign(b[-order]) * np.abs(x) ** -order
+    found = _polynomial(np.abs(x), [np.abs(c) for c in b], order)
+    return found * np.sign(x) if order else 1 + found
+
+
+def _magnitude(one: Any) -> Any:
+    def of(x: Any, b: Any, order: int) -> Any:
+        total = _polynomial(x, b)
+        return np.sign(total) * (x**-order if order < 0 else _polynomial(x, b, order)) + (0 if order else one)
+
+    return of
+
+
+def _as_it_is(x: Any, b: Any, order: int) -> Any:
+    return x**-order if order < 0 else _polynomial(x, b, order) + (0 if order else 1)
+
+
 ORACLES = {
+    "pau_a": _pau(_magnitudes),
+    "pau_b": _pau(_magnitude(1)),
+    "pau_c": _pau(_magnitude(0.1)),
+    "pau_nonsafe": _pau(_as_it_is),
     "srelu": oracle(
         _srelu,
         lambda x, tr, ar, tl, al: np.where(x >= tr, ar, np.where(x <= tl, al, 1.0)),
@@ -188,7 +247,9 @@ ORACLES = {
         lambda x, alpha, beta: np.where(x >= -1e-17 * beta, alpha / beta * x, alpha * np.expm1(np.minimum(x, 0.0) / beta)),
         lambda x, alpha, beta: _pelu_exp(alpha / beta, x, beta),
         alpha=lambda x, alpha, beta: np.where(x >= -1e-17 * beta, x / beta, np.expm1(np.minimum(x, 0.0) / beta)),
-        beta=lambda x, alpha, beta: np.where(x >= 0, -(alpha / beta) * (x / beta), _pelu_exp(-(alpha / beta) * (np.maximum(x, -FAR * beta) / beta), x, beta)),
+        beta=lambda x, alpha, beta: np.where(
+            x >= 0, -(alpha / beta) * (x / beta), _pelu_exp(-(alpha / beta) * (np.maximum(x, -FAR * beta) / beta), x, beta)
+        ),
     ),
     "xielu": oracle(
         _xielu,
@@ -215,7 +276,9 @@ ORACLES = {
     "derf": oracle(
         lambda x, alpha, shift, gamma, beta: _plus(gamma * _erf_of(x, alpha, shift), beta),
         lambda x, alpha, shift, gamma, beta: gamma * alpha * _erf_slope(x, alpha, shift),
-        lambda x, alpha, shift, gamma, beta: -2 * gamma * alpha**2 * _finite(_shifted(x, alpha, shift).astype(np.float64)) * _erf_slope(x, alpha, shift),
+        lambda x, alpha, shift, gamma, beta: (
+            -2 * gamma * alpha**2 * _finite(_shifted(x, alpha, shift).astype(np.float64)) * _erf_slope(x, alpha, shift)
+        ),
         alpha=lambda x, alpha, shift, gamma, beta: gamma * _finite(x) * _erf_slope(x, alpha, shift),
         shift=lambda x, alpha, shift, gamma, beta: gamma * _erf_slope(x, alpha, shift),
         gamma=lambda x, alpha, shift, gamma, beta: _erf_of(x, alpha, shift),

@@ -11,7 +11,7 @@ from typing import Any
 from .algebraic import exact_root, exact_square_plus, inverse_root
 from .erfs import SLOPE_32, SLOPE_64, SLOPE_LOW_32, SLOPE_LOW_64, exp_down_full, exp_down_pairs
 from .language import activation, bits, copysign, fma, from_bits, max, min, pick, poly, primitive
-from .logistic import LARGEST_32, LARGEST_64, made_finite, power_log
+from .logistic import made_finite, power_log
 from .periodic import LIMIT_32, LIMIT_64, exact_arcs, quadrant, reduce_product, reduce_scaled, sin_reduced, wave
 from .primitives import (
     DOWN_32,
@@ -22,7 +22,6 @@ from .primitives import (
     LOG2E,
     TINY_32,
     TINY_64,
-    add,
     erf,
     exact_add,
     exact_divide,
@@ -35,12 +34,11 @@ from .primitives import (
     exp_down_low,
     exp_times_low,
     expm1_down,
-    expm1_pair,
     grow,
     multiply,
     scale_down,
 )
-from .sigmoids import GONE_32, GONE_64, bell, exp_pair, gate_bend, logistic
+from .sigmoids import GONE_32, GONE_64, gate_bend, logistic
 from .softplus import FAR_32, FAR_64, product_low
 from .tanhs import bend_times, decay, one_less, one_more, slope_times, tanh_times
 
@@ -921,3 +919,388 @@ def _(x: Any, c: Any, gamma: Any, beta: Any) -> Any:
 @dyisru.gradient("beta")
 def _(x: Any, c: Any, gamma: Any, beta: Any) -> Any:
     return 1.0 if x == x else x
+
+
+# ---------------------------------------------------------------- rational functions
+#
+# P(x) / Q(x) of degrees 5 and 4, with error-free Horner steps: where P imitates a rectifier nearly all of it cancels. So that no power
+# overflows, far out x = m g with a power of two g = 1 / s, and P = g^5 (a5 m^5 + a4 s m^4 + ...), Q = g^4 (b4 m^4 + b3 s m^3 + ...): all
+# scaled coefficients are exact, f(x) = g f~(m), and the derivative of f is that of f~.
+
+FAR_OUT_32, FAR_OUT_64 = 16384.0, 1180591620717411303424.0  # 2^14, 2^70: eighth powers (float64: also twelfth) stay finite
+EXPONENT_32, EXPONENT_64 = 0x7F800000, 0x7FF0000000000000
+MANTISSA_32, MANTISSA_64 = 0x7FFFFF, 0xFFFFFFFFFFFFF
+ONE_32, ONE_64 = 0x3F800000, 0x3FF0000000000000
+
+
+@primitive
+def rational_scale(x: Any, a5: Any, b4: Any) -> Any:
+    """(m, s, g): x = m * g, s = 1 / g, with g = 1 up to FAR_OUT and where a leading coefficient is 0."""
+    far = 0.0 if a5 == 0.0 else (0.0 if b4 == 0.0 else abs(x))
+    scaled = far > pick(x, FAR_OUT_32, FAR_OUT_64)
+    g = from_bits(bits(far) & pick(x, EXPONENT_32, EXPONENT_64)) if scaled else 1.0
+    m = from_bits((bits(far) & pick(x, MANTISSA_32, MANTISSA_64)) + pick(x, ONE_32, ONE_64))
+    return copysign(m, x) if scaled else x, 1.0 / g, g
+
+
+@primitive
+def horner_step(r: Any, r_low: Any, m: Any, c: Any, c_low: Any) -> Any:
+    """(r + r_low) * m + (c + c_low)."""
+    p = r * m
+    q, q_low = exact_sum(p, c)
+    return q, q_low + (fma(r, m, -p) + fma(r_low, m, c_low))
+
+
+@primitive
+def numerator(m: Any, s: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any) -> Any:
+    """The pairs P and P' at m, of the scaled coefficients."""
+    ss = s * s
+    r4, r4_low = horner_step(a5, 0.0, m, a4 * s, 0.0)
+    r3, r3_low = horner_step(r4, r4_low, m, a3 * ss, 0.0)
+    r2, r2_low = horner_step(r3, r3_low, m, a2 * (ss * s), 0.0)
+    r1, r1_low = horner_step(r2, r2_low, m, a1 * (ss * ss), 0.0)
+    r0, r0_low = horner_step(r1, r1_low, m, a0 * (ss * ss * s), 0.0)
+    d3, d3_low = horner_step(a5, 0.0, m, r4, r4_low)
+    d2, d2_low = horner_step(d3, d3_low, m, r3, r3_low)
+    d1, d1_low = horner_step(d2, d2_low, m, r2, r2_low)
+    d0, d0_low = horner_step(d1, d1_low, m, r1, r1_low)
+    return r0, r0_low, d0, d0_low
+
+
+@primitive
+def denominator(u: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """The pairs S and S' at u for S = b1 u + b2 u^2 + b3 u^3 + b4 u^4, of the scaled coefficients, and the sign of S."""
+    ss = s * s
+    r3, r3_low = horner_step(b4, 0.0, u, b3 * s, 0.0)
+    r2, r2_low = horner_step(r3, r3_low, u, b2 * ss, 0.0)
+    r1, r1_low = horner_step(r2, r2_low, u, b1 * (ss * s), 0.0)
+    r0, r0_low = exact_multiply(r1, r1_low, u, 0.0)
+    d2, d2_low = horner_step(b4, 0.0, u, r3, r3_low)
+    d1, d1_low = horner_step(d2, d2_low, u, r2, r2_low)
+    d0, d0_low = horner_step(d1, d1_low, u, r1, r1_low)
+    return r0, r0_low, d0, d0_low, sign_of(u) * sign_of(r1)
+
+
+@primitive
+def sign_of(v: Any) -> Any:
+    """1, -1 or, at 0, 0."""
+    return 1.0 if v > 0.0 else (-1.0 if v < 0.0 else 0.0)
+
+
+@primitive
+def safe_absolute(m: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """The pairs Q and Q' with Q = 1 + abs(b1 x) + abs(b2 x^2) + abs(b3 x^3) + abs(b4 x^4)."""
+    v, v_low, d, d_low, sign = denominator(abs(m), s, abs(b1), abs(b2), abs(b3), abs(b4))
+    q, q_low = exact_add((s * s) * (s * s), 0.0, v, v_low)
+    side = sign_of(m)
+    return q, q_low, side * d, side * d_low
+
+
+@primitive
+def safe_sum(m: Any, s: Any, one: Any, one_low: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """The pairs Q and Q' with Q = one + abs(b1 x + b2 x^2 + b3 x^3 + b4 x^4), and the sign of that sum."""
+    v, v_low, d, d_low, sign = denominator(m, s, b1, b2, b3, b4)
+    ssss = (s * s) * (s * s)
+    q, q_low = exact_add(one * ssss, one_low * ssss, sign * v, sign * v_low)
+    return q if v == v else v, q_low, sign * d, sign * d_low, sign
+
+
+@primitive
+def unsafe(m: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """The pairs Q and Q' with Q = 1 + b1 x + b2 x^2 + b3 x^3 + b4 x^4."""
+    v, v_low, d, d_low, sign = denominator(m, s, b1, b2, b3, b4)
+    q, q_low = exact_add((s * s) * (s * s), 0.0, v, v_low)
+    return q, q_low, d, d_low
+
+
+@primitive
+def rational_slope(p: Any, p_low: Any, dp: Any, dp_low: Any, q: Any, q_low: Any, dq: Any, dq_low: Any) -> Any:
+    """(P' Q - P Q') / Q^2."""
+    a, a_low = exact_multiply(dp, dp_low, q, q_low)
+    b, b_low = exact_multiply(p, p_low, dq, dq_low)
+    n, n_low = exact_add(a, a_low, -b, -b_low)
+    d, d_low = exact_multiply(q, q_low, q, q_low)
+    return exact_divide(n, n_low, d, d_low)
+
+
+@primitive
+def settled(a: Any, a_low: Any) -> Any:
+    """A pair as one number; a zero keeps its sign."""
+    return copysign(a + a_low, a)
+
+
+@primitive
+def rational_gradients(m: Any, s: Any, g: Any, p: Any, p_low: Any, q: Any, q_low: Any, u: Any) -> Any:
+    """x^i / Q for i from 0 to 5, then -P u^j / Q^2 for j from 1 to 4, where u is m or abs(m); the powers one by one, scales last."""
+    t0, t0_low = exact_quotient(1.0, 0.0, q, q_low)
+    t1, t1_low = exact_multiply(t0, t0_low, m, 0.0)
+    t2, t2_low = exact_multiply(t1, t1_low, m, 0.0)
+    t3, t3_low = exact_multiply(t2, t2_low, m, 0.0)
+    t4, t4_low = exact_multiply(t3, t3_low, m, 0.0)
+    t5, t5_low = exact_multiply(t4, t4_low, m, 0.0)
+    f, f_low = exact_multiply(-p, -p_low, t0, t0_low)
+    w0, w0_low = exact_quotient(f, f_low, q, q_low)
+    w1, w1_low = exact_multiply(w0, w0_low, u, 0.0)
+    w2, w2_low = exact_multiply(w1, w1_low, u, 0.0)
+    w3, w3_low = exact_multiply(w2, w2_low, u, 0.0)
+    w4, w4_low = exact_multiply(w3, w3_low, u, 0.0)
+    return (
+        settled(t0, t0_low) * s * s * s * s,
+        settled(t1, t1_low) * s * s * s,
+        settled(t2, t2_low) * s * s,
+        settled(t3, t3_low) * s,
+        settled(t4, t4_low),
+        settled(t5, t5_low) * g,
+        settled(w1, w1_low) * s * s,
+        settled(w2, w2_low) * s,
+        settled(w3, w3_low),
+        settled(w4, w4_low) * g,
+    )
+
+
+@activation(
+    formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / "
+    "(1 + abs(b1 * x) + abs(b2 * x**2) + abs(b3 * x**3) + abs(b4 * x**4))",
+    display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 1 + abs(b1 * x) + abs(b2 * x**2) + abs(b3 * x**3) + abs(b4 * x**4)",
+    derivative_formula="(P' * Q - P * Q') / Q^2",
+    value_range="(-inf, inf)",
+    params={
+        "a0": 0.029804,
+        "a1": 0.618383,
+        "a2": 2.3223,
+        "a3": 3.049177,
+        "a4": 1.483367,
+        "a5": 0.250557,
+        "b1": 1.14151,
+        "b2": 4.389122,
+        "b3": 0.870302,
+        "b4": 0.346543,
+    },
+    examples=(
+        (0.029804, 0.618383, 2.3223, 3.049177, 1.483367, 0.250557, 1.14151, 4.389122, 0.870302, 0.346543),
+        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
+    ),
+    learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
+    cost="exp",
+    limits={-inf: -inf, inf: inf, -0.0: 0.029804},
+    # for each of the examples
+    roots={
+        "value": (-0.7236058002, -0.4486688913, -0.06114186291, -3.563425704, -1.194415635, 0.3505631068),
+        "derivative": (-2.189348441, -1.539617572, -0.5745335152, -0.1793107555, -2.070060565, -0.3039253073),
+    },
+    continuity="C0",
+    kinks={"0.0": ("a1 + a0 * abs(b1)", "a1 - a0 * abs(b1)")},
+    lipschitz=1.03512924783,
+    source="Molina, Schramowski and Kersting (2020), version A",
+)
+def pau_a(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """Pade activation unit: a rational function whose coefficients are learned; its denominator is the sum of magnitudes.
+
+    The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
+    """
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    return exact_divide(p, p_low, q, q_low) * g
+
+
+@pau_a.derivative
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+
+
+@pau_a.gradients
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, abs(m))
+    return ga0, ga1, ga2, ga3, ga4, ga5, sign_of(b1) * h1, sign_of(b2) * h2, sign_of(b3) * h3, sign_of(b4) * h4
+
+
+@activation(
+    formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (1 + abs(x * (b1 + x * (b2 + x * (b3 + x * b4)))))",
+    display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 1 + abs(b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4)",
+    derivative_formula="(P' * Q - P * Q') / Q^2",
+    value_range="(-inf, inf)",
+    params={
+        "a0": 0.033572,
+        "a1": 0.505,
+        "a2": 1.652675,
+        "a3": 2.008123,
+        "a4": 0.930576,
+        "a5": 0.152133,
+        "b1": 0.0,
+        "b2": 3.976481,
+        "b3": 0.0,
+        "b4": 0.301253,
+    },
+    examples=(
+        (0.033572, 0.505, 1.652675, 2.008123, 0.930576, 0.152133, 0.0, 3.976481, 0.0, 0.301253),
+        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
+    ),
+    learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
+    cost="exp",
+    limits={-inf: -inf, inf: inf, -0.0: 0.033572},
+    # for each of the examples
+    roots={
+        "value": (-0.674030574, -0.5746012848, -0.0904143496, -3.563425704, -1.194415635, 0.3505631068),
+        "derivative": (-2.182839242, -1.640099737, -0.6229578548, -0.2253111229, -0.3166993761, 1.523247811, 2.540346944),
+    },
+    continuity="C1",
+    kinks={"0.0": ("a1 + a0 * abs(b1)", "a1 - a0 * abs(b1)")},
+    lipschitz=1.06923573418,
+    source="Molina, Schramowski and Kersting (2020), version B",
+)
+def pau_b(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """Pade activation unit: a rational function whose coefficients are learned; its denominator is the magnitude of the sum.
+
+    The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
+    """
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    return exact_divide(p, p_low, q, q_low) * g
+
+
+@pau_b.derivative
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+
+
+@pau_b.gradients
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
+    return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
+
+
+@activation(
+    formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (0.1 + abs(x * (b1 + x * (b2 + x * (b3 + x * b4)))))",
+    display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 0.1 + abs(b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4)",
+    derivative_formula="(P' * Q - P * Q') / Q^2",
+    value_range="(-inf, inf)",
+    params={
+        "a0": 0.0033572,
+        "a1": 0.0505,
+        "a2": 0.1652675,
+        "a3": 0.2008123,
+        "a4": 0.0930576,
+        "a5": 0.0152133,
+        "b1": 0.0,
+        "b2": 0.3976481,
+        "b3": 0.0,
+        "b4": 0.0301253,
+    },
+    examples=(
+        (0.0033572, 0.0505, 0.1652675, 0.2008123, 0.0930576, 0.0152133, 0.0, 0.3976481, 0.0, 0.0301253),
+        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
+    ),
+    learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
+    cost="exp",
+    limits={-inf: -inf, inf: inf, -0.0: 0.033572},
+    # for each of the examples
+    roots={
+        "value": (-0.674030574, -0.5746012848, -0.0904143496, -3.563425704, -1.194415635, 0.3505631068),
+        "derivative": (-2.182839242, -1.640099737, -0.6229578548, -0.2253111229, 0.9210075758, 2.845716127),
+    },
+    continuity="C1",
+    kinks={"0.0": ("(a1 + a0 * abs(b1) / 0.1) / 0.1", "(a1 - a0 * abs(b1) / 0.1) / 0.1")},
+    lipschitz=1.06923573418,
+    source="Molina, Schramowski and Kersting (2020), version C",
+)
+def pau_c(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """Pade activation unit: a rational function whose coefficients are learned; its denominator is the magnitude of the sum, and 0.1 in place of 1.
+
+    The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
+    """
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    return exact_divide(p, p_low, q, q_low) * g
+
+
+@pau_c.derivative
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+
+
+@pau_c.gradients
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
+    return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
+
+
+@activation(
+    formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (1 + x * (b1 + x * (b2 + x * (b3 + x * b4))))",
+    display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 1 + b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4",
+    derivative_formula="(P' * Q - P * Q') / Q^2",
+    value_range="(-inf, inf)",
+    params={
+        "a0": 0.033572,
+        "a1": 0.505,
+        "a2": 1.652675,
+        "a3": 2.008123,
+        "a4": 0.930576,
+        "a5": 0.152133,
+        "b1": 0.0,
+        "b2": 3.976481,
+        "b3": 0.0,
+        "b4": 0.301253,
+    },
+    examples=(
+        (0.033572, 0.505, 1.652675, 2.008123, 0.930576, 0.152133, 0.0, 3.976481, 0.0, 0.301253),
+        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.1, 0.6, -0.1, 0.3),
+    ),
+    learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
+    cost="exp",
+    limits={-inf: -inf, inf: inf, -0.0: 0.033572},
+    # for each of the examples
+    roots={
+        "value": (-0.674030574, -0.5746012848, -0.0904143496, -3.563425704, -1.194415635, 0.3505631068),
+        "derivative": (-2.182839242, -1.640099737, -0.6229578548, -0.2253111229, -2.0200262, -0.3822573734),
+    },
+    continuity="C1",  # smooth between its poles; the second derivative is not offered, it cancels far out
+    lipschitz=1.06923573418,
+    source="Molina, Schramowski and Kersting (2020), without its safe form",
+)
+def pau_nonsafe(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """Pade activation unit: a rational function whose coefficients are learned; its denominator is as it is: it may have roots, where the function has poles.
+
+    The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
+    """
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    return exact_divide(p, p_low, q, q_low) * g
+
+
+@pau_nonsafe.derivative
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+
+
+@pau_nonsafe.gradients
+def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
+    return ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4
