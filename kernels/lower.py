@@ -281,7 +281,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             if family == "elementwise":
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
-        case ast.Attribute(value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" | "gradients" as role):
+        case ast.Attribute(
+            value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" | "gradients" as role
+        ):
             program.functions[role_name(owner, role)] = Function(role_name(owner, role), file, both)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="gradient"), args=[ast.Constant(value=str(parameter))]):
             name = role_name(owner, f"gradient_{parameter}")

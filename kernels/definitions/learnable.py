@@ -360,7 +360,7 @@ def gate_share(x: Any, left: Any, a: Any, a_low: Any, p: Any, p_low: Any, s: Any
 def acon_value(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     """(p1 sigmoid(z) + p2 sigmoid(-z)) x with z = (b + b_low) (p1 - p2) x."""
     d, d_low = exact_sum(p1, -p2)
-    z, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
+    z, a, _a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     first = p2 if z < 0.0 else p1
     second = p1 if z < 0.0 else p2
     # Where the first is 0 the exponential is a factor of all, and its scale comes last.
@@ -403,7 +403,7 @@ def acon_slope(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
 def acon_curve(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
     """The second derivative of `acon_value`: b d^2 s'(z) (2 - z tanh(z / 2)); in float64."""
     d, d_low = exact_sum(p1, -p2)
-    _, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
+    _, a, a_low, p, _p_low, s = acon_exp(x, b, b_low, d, d_low)
     square, square_low = exact_multiply(d, d_low, d, d_low)
     k, k_low = exact_multiply(square, square_low, b, b_low)
     h, h_low = exact_multiply(k, k_low, a, a_low)
@@ -414,7 +414,7 @@ def acon_curve(x: Any, p1: Any, p2: Any, b: Any, b_low: Any) -> Any:
 def acon_rate(x: Any, p1: Any, p2: Any, b: Any, b_low: Any, w: Any, w_low: Any) -> Any:
     """w ((p1 - p2) x)^2 s'(z): the derivative of `acon_value` with respect to b, times a pair w."""
     d, d_low = exact_sum(p1, -p2)
-    _, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
+    _, a, _a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     gone = a >= pick(x, FAR_32, FAR_64)
     y = 0.0 if gone else x
     c, c_low = exact_multiply(d, d_low, y, 0.0)
@@ -549,25 +549,25 @@ def logistic_pair(v: Any) -> Any:
 )
 def meta_acon(x: Any, p1: Any, p2: Any, z: Any) -> Any:
     """The elementwise part of meta-ACON: acon_c with beta = sigmoid(z), where a small network gives `z` for each channel."""
-    b, b_low, w, w_low = logistic_pair(z)
+    b, b_low, _w, _w_low = logistic_pair(z)
     return acon_value(x, p1, p2, b, b_low)
 
 
 @meta_acon.derivative
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
-    b, b_low, w, w_low = logistic_pair(z)
+    b, b_low, _w, _w_low = logistic_pair(z)
     return acon_slope(x, p1, p2, b, b_low)
 
 
 @meta_acon.second_derivative
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
-    b, b_low, w, w_low = logistic_pair(z)
+    b, b_low, _w, _w_low = logistic_pair(z)
     return acon_curve(x, p1, p2, b, b_low)
 
 
 @meta_acon.gradient("p1")
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
-    b, b_low, w, w_low = logistic_pair(z)
+    b, b_low, _w, _w_low = logistic_pair(z)
     d, d_low = exact_sum(p1, -p2)
     u, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     return gate_share(x, u, a, a_low, p, p_low, s)
@@ -575,7 +575,7 @@ def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
 
 @meta_acon.gradient("p2")
 def _(x: Any, p1: Any, p2: Any, z: Any) -> Any:
-    b, b_low, w, w_low = logistic_pair(z)
+    b, b_low, _w, _w_low = logistic_pair(z)
     d, d_low = exact_sum(p1, -p2)
     u, a, a_low, p, p_low, s = acon_exp(x, b, b_low, d, d_low)
     return gate_share(x, -u, a, a_low, p, p_low, s)
@@ -978,7 +978,7 @@ def denominator(u: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     d2, d2_low = horner_step(b4, 0.0, u, r3, r3_low)
     d1, d1_low = horner_step(d2, d2_low, u, r2, r2_low)
     d0, d0_low = horner_step(d1, d1_low, u, r1, r1_low)
-    return r0, r0_low, d0, d0_low, sign_of(u) * sign_of(r1)
+    return r0, r0_low, d0, d0_low, sign_of(sign_of(u) * sign_of(r1))
 
 
 @primitive
@@ -990,7 +990,7 @@ def sign_of(v: Any) -> Any:
 @primitive
 def safe_absolute(m: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     """The pairs Q and Q' with Q = 1 + abs(b1 x) + abs(b2 x^2) + abs(b3 x^3) + abs(b4 x^4)."""
-    v, v_low, d, d_low, sign = denominator(abs(m), s, abs(b1), abs(b2), abs(b3), abs(b4))
+    v, v_low, d, d_low, _sign = denominator(abs(m), s, abs(b1), abs(b2), abs(b3), abs(b4))
     q, q_low = exact_add((s * s) * (s * s), 0.0, v, v_low)
     side = sign_of(m)
     return q, q_low, side * d, side * d_low
@@ -1008,7 +1008,7 @@ def safe_sum(m: Any, s: Any, one: Any, one_low: Any, b1: Any, b2: Any, b3: Any, 
 @primitive
 def unsafe(m: Any, s: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     """The pairs Q and Q' with Q = 1 + b1 x + b2 x^2 + b3 x^3 + b4 x^4."""
-    v, v_low, d, d_low, sign = denominator(m, s, b1, b2, b3, b4)
+    v, v_low, d, d_low, _sign = denominator(m, s, b1, b2, b3, b4)
     q, q_low = exact_add((s * s) * (s * s), 0.0, v, v_low)
     return q, q_low, d, d_low
 
@@ -1099,14 +1099,14 @@ def pau_a(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any,
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low = safe_absolute(m, s, b1, b2, b3, b4)
     return exact_divide(p, p_low, q, q_low) * g
 
 
 @pau_a.derivative
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    m, s, g = rational_scale(x, a5, b4)
+    m, s, _g = rational_scale(x, a5, b4)
     p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
     q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
     return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
@@ -1115,8 +1115,8 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
 @pau_a.gradients
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low = safe_absolute(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, abs(m))
     return ga0, ga1, ga2, ga3, ga4, ga5, sign_of(b1) * h1, sign_of(b2) * h2, sign_of(b3) * h3, sign_of(b4) * h4
 
@@ -1161,24 +1161,24 @@ def pau_b(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any,
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low, _sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
     return exact_divide(p, p_low, q, q_low) * g
 
 
 @pau_b.derivative
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    m, s, g = rational_scale(x, a5, b4)
+    m, s, _g = rational_scale(x, a5, b4)
     p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    q, q_low, dq, dq_low, _sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
     return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
 
 
 @pau_b.gradients
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
@@ -1223,24 +1223,24 @@ def pau_c(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any,
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low, _sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
     return exact_divide(p, p_low, q, q_low) * g
 
 
 @pau_c.derivative
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    m, s, g = rational_scale(x, a5, b4)
+    m, s, _g = rational_scale(x, a5, b4)
     p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    q, q_low, dq, dq_low, _sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
     return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
 
 
 @pau_c.gradients
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
@@ -1284,14 +1284,14 @@ def pau_nonsafe(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low = unsafe(m, s, b1, b2, b3, b4)
     return exact_divide(p, p_low, q, q_low) * g
 
 
 @pau_nonsafe.derivative
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    m, s, g = rational_scale(x, a5, b4)
+    m, s, _g = rational_scale(x, a5, b4)
     p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
     q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
     return rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
@@ -1300,7 +1300,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
 @pau_nonsafe.gradients
 def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     m, s, g = rational_scale(x, a5, b4)
-    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
-    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    p, p_low, _dp, _dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, _dq, _dq_low = unsafe(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
     return ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4
