@@ -94,10 +94,14 @@ static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int 
     isa->run(entry, kind, wide, in, step, out, n);
 }
 
-static int fastact_run_rowwise(fastact_rowwise function, int kind, int wide, const void *x, const void *other, const unsigned char *where,
-                               int masked_nan, void *out, std::size_t outer, std::size_t n, std::size_t inner) {
+// One band of a job, and all of them: what threads of any making call.
+static void fastact_run_band(const fastact_job *job, std::size_t band) {
     fastact_environment environment;
-    return function(kind, wide, x, other, where, masked_nan, out, outer, n, inner);
+    job->run(job, band);
+}
+static void fastact_run_bands(const fastact_job *job) {
+    fastact_environment environment;
+    for (std::size_t band = 0; band < job->bands; band++) job->run(job, band);
 }
 
 // A fixed loop, for the regression check to time kernels against: eight multiply-adds for each element, independent of the next's, so
