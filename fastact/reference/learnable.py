@@ -215,7 +215,9 @@ def _magnitudes(x: Any, b: Any, order: int) -> Any:
 def _magnitude(one: Any) -> Any:
     def of(x: Any, b: Any, order: int) -> Any:
         total = _polynomial(x, b)
-        return np.sign(total) * (x**-order if order < 0 else _polynomial(x, b, order)) + (0 if order else one)
+        if order < 0:
+            return np.sign(total) * x**-order
+        return np.sign(total) * _polynomial(x, b, order) + (0 if order else one)
 
     return of
 

@@ -1218,7 +1218,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     source="Molina, Schramowski and Kersting (2020), version C",
 )
 def pau_c(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    """Pade activation unit: a rational function whose coefficients are learned; its denominator is the magnitude of the sum, and 0.1 in place of 1.
+    """Pade activation unit: a rational function whose coefficients are learned; its denominator is a magnitude, plus 0.1.
 
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
@@ -1279,7 +1279,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     source="Molina, Schramowski and Kersting (2020), without its safe form",
 )
 def pau_nonsafe(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
-    """Pade activation unit: a rational function whose coefficients are learned; its denominator is as it is: it may have roots, where the function has poles.
+    """Pade activation unit: a rational function whose coefficients are learned; with poles where Q has roots.
 
     The defaults approximate leaky_relu. Where `a5` or `b4` is 0, it may be NaN beyond 1e7 (float64: 1e60).
     """
