@@ -16,14 +16,16 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .learnable import FUNCTIONS as _LEARNABLE
 from .names import get
 from .rowwise import RowwiseActivation
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
 globals().update(ALIASES)
+globals().update(_LEARNABLE)
 #: The docstring examples of the activations, which are instances, for doctest.
-__test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
+__test__ = {name: function.__doc__ for name, function in (ACTIVATIONS | _LEARNABLE).items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
@@ -38,5 +40,6 @@ __all__ = sorted(
         "use_backend",
         *ACTIVATIONS,
         *ALIASES,
+        *_LEARNABLE,
     ]
 )

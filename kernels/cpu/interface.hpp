@@ -4,7 +4,7 @@
 #include <cstdint>
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored
-enum { MAX_INPUTS = 8, MAX_OUTPUTS = 4, SPLAT = 64 };  // SPLAT: elements a splatted number must cover, the widest pack
+enum { MAX_INPUTS = 14, MAX_OUTPUTS = 14, SPLAT = 64 };  // a gradient, x and 12 parameters; SPLAT: elements a splatted number must cover, the widest pack
 
 extern "C" {
 struct fastact_entry {  // an elementwise operation: gelu_value, gelu_derivative, gelu_backward ...

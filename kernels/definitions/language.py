@@ -217,6 +217,18 @@ class Definition:
 
         return add
 
+    def gradients(self, body: Callable[..., Any]) -> Definition:
+        """Decorator: the derivatives with respect to all learnable parameters, in their order, as one tuple."""
+
+        def one(i: int) -> Callable[..., Any]:
+            def gradient(*args: Any) -> Any:
+                return body(*args)[i]
+
+            return gradient
+
+        self.roles |= {f"gradient_{parameter}": Primitive(one(i)) for i, parameter in enumerate(self.learnable)}
+        return self
+
 
 def sixth(slope: Any) -> Any:
     """1/6 for a slope that is 1/6 rounded to one of the float types (hard_sigmoid and hard_silu take it for that), else the slope."""
