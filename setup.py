@@ -37,6 +37,8 @@ OTHER = {"baseline": ([], {"FASTACT_VECTOR_BYTES": 16 if platform.machine() in (
 
 # Objects for each instruction set, to be compiled side by side.
 PARTS = 6
+# And these: a macro, if any, chooses among what `isa.cpp` can be.
+UNITS = {"pipeline": "FASTACT_PIPELINE", "all": ""}
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 NO_COMPILER = """
@@ -52,6 +54,15 @@ def load_lower():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def unit_text(part: int | str) -> str:
+    """The source of one object."""
+    if isinstance(part, int):
+        chosen = f'#define FASTACT_PART {part}\n#define FASTACT_OPERATIONS "operations_{part}.hpp"\n'
+    else:
+        chosen = f"#define {UNITS[part]}\n" if UNITS[part] else ""
+    return f'{chosen}#include "isa.cpp"\n'
 
 
 class BuildExt(build_ext):
@@ -82,19 +93,18 @@ class BuildExt(build_ext):
             (name, (flags, macros)), part = item
             # A source of its own for each object: objects are named by their sources.
             source = generated / f"loops_{name}_{part}.cpp"
-            chosen = "" if part == "all" else f'#define FASTACT_PART {part}\n#define FASTACT_OPERATIONS "operations_{part}.hpp"\n'
-            source.write_text(f'{chosen}#include "isa.cpp"\n')
+            source.write_text(unit_text(part))
             return self.compiler.compile(
                 [str(source)],
                 output_dir=str(generated),
                 macros=[("FASTACT_ISA", name), *((k, str(v)) for k, v in macros.items())],
                 include_dirs=[str(CPU), str(generated)],
                 # The elementwise loops are vector code already; only the rest has loops for the compiler to vectorise.
-                extra_postargs=[*STRICT, "-O3" if part == "all" else "-O2", "-fvisibility=hidden", *flags],
+                extra_postargs=[*STRICT, "-O2" if isinstance(part, int) else "-O3", "-fvisibility=hidden", *flags],
             )
 
         with ThreadPoolExecutor(WORKERS) as pool:  # the widest vectors take longest: first
-            for objects in pool.map(compile_part, [(s, part) for s in reversed(sets.items()) for part in (*range(PARTS), "all")]):
+            for objects in pool.map(compile_part, [(s, part) for s in reversed(sets.items()) for part in (*range(PARTS), *UNITS)]):
                 extension.extra_objects += objects
         extension.define_macros += [(f"FASTACT_HAVE_{name}", "1") for name in sets]
         # What the loops were lowered from, so that a test can tell a stale build.
@@ -112,7 +122,7 @@ setup(
             extra_compile_args=["-std=c++17", "-O2"],
             depends=[
                 str(p.relative_to(ROOT))
-                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
+                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *CPU.glob("*.pxi"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
             ],
         )
     ],

@@ -55,3 +55,7 @@ class CythonBackend:
             compiled.run_rowwise(operation, kind, wide, x, other, where, masked_nan, out)
 
         return run
+
+    def run_job(self, job: compiled.Job) -> None:
+        """Run a compiled job, one band after the other."""
+        job.run()

@@ -83,6 +83,7 @@ class NumbaBackend:
         self._program = program
         self._modules: dict[str, ModuleType] = {}
         self._kernels: dict[tuple[str, str, str, bool], Callable[..., None]] = {}
+        self._spread: Callable[..., None] | None = None
         self._broken: str | None = None
 
     def missing(self) -> str | None:
@@ -172,6 +173,18 @@ class NumbaBackend:
             size = (1 if direction == "value" else 2) * np.dtype(loops.working(kind, wide)).itemsize
             kernel = self._kernels[key] = _rowwise(functools.cache(lambda *variant: self._run(write, *variant)), size)
         return kernel
+
+    def run_job(self, job: compiled.Job) -> None:
+        """Run a compiled job, its bands spread over the threads; the bits are those of one thread."""
+        if _serial(job.bands):
+            job.run()
+            return
+        run = self._spread
+        if run is None:
+            with _guard.compiling:
+                run = self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
+        with _guard.running:
+            run(job.function, job.address, job.bands)
 
     def _run(self, write: Callable[..., str], parallel: bool, *variant: object) -> Callable[..., None]:
         """The compiled ``run`` of one generated module."""

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 cimport numpy as cnp
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
 cnp.import_array()
@@ -31,6 +31,9 @@ cdef extern from "interface.hpp":
     ctypedef struct fastact_table:
         int entries
         const fastact_entry *entry
+    ctypedef struct fastact_job:
+        void (*run)(const fastact_job *, size_t) noexcept nogil
+        size_t bands
     ctypedef int (*fastact_rowwise)(int, int, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
     ctypedef struct fastact_isa:
         const char *name
@@ -38,6 +41,7 @@ cdef extern from "interface.hpp":
         int tables
         const fastact_table *const *table
         fastact_rowwise softmax, softmax_backward, softmax_backward_from_output
+        void (*pipeline)(const fastact_job *, size_t) noexcept nogil
 
 cdef extern from "select.hpp":
     const fastact_isa *fastact_isas[]
@@ -46,6 +50,8 @@ cdef extern from "select.hpp":
     const char *FASTACT_DIGEST
     void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int wide, const void **, const Py_ssize_t *, void **, size_t) nogil
     int fastact_run_rowwise(fastact_rowwise, int kind, int wide, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
+    void fastact_run_band(const fastact_job *, size_t) noexcept nogil
+    void fastact_run_bands(const fastact_job *) noexcept nogil
     void fastact_fma_yardstick(const double *, double *, size_t) nogil
 
 cdef extern from "Python.h":
@@ -247,6 +253,58 @@ def fma_yardstick(cnp.ndarray x, cnp.ndarray out):
         fastact_fma_yardstick(<const double *>cnp.PyArray_DATA(x), <double *>cnp.PyArray_DATA(out), n)
 
 
+# ---------------------------------------------------------------- jobs
+
+cdef class Job:
+    """Work in bands, which may run in any order, side by side.
+
+    Attributes
+    ----------
+    bands : int
+        How many there are; it follows from shapes alone.
+    function, address : int
+        ``void function(address, band)`` runs one of them.
+    """
+
+    cdef fastact_job *job  # at the head of a larger struct that subclasses know
+    cdef list kept  # the arrays that it points into
+    cdef Py_ssize_t elements
+
+    def __dealloc__(self):
+        PyMem_Free(self.job)
+
+    cdef int allocate(self, size_t size, Py_ssize_t elements) except -1:
+        """Make the struct of `size` bytes, all zero; the work is about `elements` elements."""
+        PyMem_Free(self.job)
+        self.job = <fastact_job *>PyMem_Calloc(1, size)
+        if self.job == NULL:
+            raise MemoryError()
+        self.kept = []
+        self.elements = elements
+        return 0
+
+    @property
+    def bands(self):
+        return self.job.bands
+
+    @property
+    def function(self):
+        return <size_t>&fastact_run_band
+
+    @property
+    def address(self):
+        return <size_t>self.job
+
+    def run(self):
+        """All bands, one after the other, on this thread."""
+        if self.elements > WITHOUT_GIL:
+            with nogil:
+                fastact_run_bands(self.job)
+        else:
+            fastact_run_bands(self.job)
+
+
+include "pipeline.pxi"
 
 # ---------------------------------------------------------------- the fast path
 

@@ -23,6 +23,12 @@ struct fastact_table {  // the operations of one translation unit
 // Row-wise: x, out and the like are [outer][n][inner], contiguous, stored as `kind`. `other` is softmax's gradient in backward.
 typedef int (*fastact_rowwise)(int kind, int wide, const void *x, const void *other, const unsigned char *where, int masked_nan,
                                void *out, std::size_t outer, std::size_t n, std::size_t inner);
+// A piece of work in bands that may run on several threads. How many there are, and where their borders are, follows from shapes alone:
+// sums that are folded band by band have the same bits for any number of threads. First member of the structs that say the rest.
+struct fastact_job {
+    void (*run)(const struct fastact_job *, std::size_t band);
+    std::size_t bands;
+};
 struct fastact_isa {
     const char *name;
     int vector_bytes;
@@ -30,5 +36,6 @@ struct fastact_isa {
     const struct fastact_table *const *table;
     void (*run)(const struct fastact_entry *, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n);
     fastact_rowwise softmax, softmax_backward, softmax_backward_from_output;
+    void (*pipeline)(const struct fastact_job *, std::size_t band);  // of a fastact_pipeline, see pipeline.hpp
 };
 }

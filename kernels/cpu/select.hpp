@@ -100,6 +100,16 @@ static int fastact_run_rowwise(fastact_rowwise function, int kind, int wide, con
     return function(kind, wide, x, other, where, masked_nan, out, outer, n, inner);
 }
 
+// One band of a job, and all of them: what threads of any making call.
+static void fastact_run_band(const fastact_job *job, std::size_t band) {
+    fastact_environment environment;
+    job->run(job, band);
+}
+static void fastact_run_bands(const fastact_job *job) {
+    fastact_environment environment;
+    for (std::size_t band = 0; band < job->bands; band++) job->run(job, band);
+}
+
 // A fixed loop, for the regression check to time kernels against: eight multiply-adds for each element, independent of the next's, so
 // that it is bound by throughput and passes through the caches as the kernels do. A loop that stayed in registers would not notice
 // most of what slows kernels on a machine that others use, too (tried). Not to be improved.

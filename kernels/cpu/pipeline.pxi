@@ -1,0 +1,1 @@
+# Included by compiled.pyx: pipelines as jobs.

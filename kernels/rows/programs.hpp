@@ -1,0 +1,482 @@
+// Row programs: what is done with a whole row, written once for packs on the CPU and for threads on CUDA. The scalar terms are lowered
+// definitions; the executors (cpu/rows.hpp, cuda/rows.cuh) say how a row is read, reduced and written.
+//
+// A `Row` offers:
+//   F                          what elements are computed in: a pack, or one number
+//   U                          a number a row, in float64: a double, or one for each lane where several rows run side by side
+//   n                          elements of the row
+//   x(at) g(at) soft(at)       an element: the input (-inf where left out; in the ..._from_output programs the output), the gradient (0 where
+//                              left out), the probability of a class
+//   weight(at)                 of a class, if has_weight
+//   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum2(term) of a term that gives two results
+//   each(body)                 body(at) for every element; put(at, value) inside it gives the result
+//   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it; recall(at, term) is that value again,
+//                              or term() where an executor has no room to keep it
+//   peek(place) poke(place, v) x at one place of the row; writes the result there, after `each`
+//   pack(U)                    as F
+//   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
+//   lse dsink dalpha loss      results, numbers a row
+// and freely: lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
+//
+// Sums are of float64 terms. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
+
+namespace programs {
+
+// ---------------------------------------------------------------- the sum of exponentials
+
+template <class Row> struct Exponentials {
+    typename Row::U largest, total;  // the sum is exp(largest) * total, the sink included
+    typename Row::U log_total;
+};
+
+template <class Row, class Term> FASTACT_FUNCTION void add_sink(const Row &row, Exponentials<Row> &s, Term) {
+    if (row.has_sink) s.total = s.total + lanes([](double sink, double m) { return sink == m ? 1.0 : exp_of(sink - m); }, row.sink, s.largest);
+}
+
+template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
+    auto m = row.max([&](auto at) { return row.x(at); });
+    if (row.has_sink) m = lanes([](double a, double b) { return b > a ? b : a; }, m, row.sink);
+    return m;
+}
+
+// log(total) and lse. One dominant element makes total 1 and a rest that may be far below its last bit: then the rest is summed alone.
+template <class Row> FASTACT_FUNCTION void take_logarithm(Row &row, Exponentials<Row> &s) {
+    using F = typename Row::F;
+    s.log_total = lanes([](double t) { return log_of(t); }, s.total);
+    const auto close = [](double t) { return t < 1.0 + 0x1p-20; };
+    if (any(close, s.total)) {
+        const F m = row.pack(s.largest), zero = lit<F>(0.0);
+        auto rest = row.sum([&](auto at) {
+            const F x = row.x(at);
+            return select(x == m, zero, defs::softmax_term(x, m));
+        });
+        if (row.has_sink) rest = rest + lanes([](double sink, double m) { return sink == m ? 0.0 : exp_of(sink - m); }, row.sink, s.largest);
+        s.log_total = lanes([&](double t, double r, double l) { return close(t) ? log1p_of(r) : l; }, s.total, rest, s.log_total);
+    }
+    row.lse = s.largest + s.log_total;
+    const auto infinite = [](double m) { return m - m != 0.0; };
+    if (any(infinite, s.largest)) {  // infinite logits: lse is infinite too, but NaN if anything is
+        const auto nan = row.sum([&](auto at) {
+            const F x = row.x(at);
+            return select(x == x, lit<F>(0.0), x);
+        });
+        row.lse = lanes([&](double m, double l, double n) { return infinite(m) ? m + n : l; }, s.largest, row.lse, nan);
+    }
+}
+
+// ---------------------------------------------------------------- softmax
+
+// The last step: in float64 a quotient, which saves a rounding; in float32 a product with the reciprocal, which saves time.
+template <class F> FASTACT_FUNCTION F scaled(F e, F scale) {
+    if constexpr (is_float64<F>) return e / scale;
+    else return e * scale;
+}
+template <class Row> FASTACT_FUNCTION auto scale_of(Row &row, const typename Row::U &total) {
+    if constexpr (is_float64<typename Row::F>) return row.pack(total);
+    else return row.pack(lanes([](double t) { return 1.0 / t; }, total));
+}
+
+// e = exp(x - largest), remembered, and their sum.
+template <class Row> FASTACT_FUNCTION Exponentials<Row> remember_exponentials(Row &row) {
+    Exponentials<Row> s{largest_of(row)};
+    const auto m = row.pack(s.largest);
+    s.total = row.sum([&](auto at) { return row.remember(at, defs::softmax_term(row.x(at), m)); });
+    add_sink(row, s, 0);
+    return s;
+}
+
+template <class Row> FASTACT_FUNCTION void one_hot(Row &row, const typename Row::U &largest) {
+    using F = typename Row::F;
+    const F m = row.pack(largest), one = lit<F>(1.0), zero = lit<F>(0.0);
+    const auto place = row.first([&](auto at) { return row.x(at) == m; });
+    const auto nan = row.sum([&](auto at) {
+        const F x = row.x(at);
+        return select(x == x, zero, x);
+    });
+    const F rest = row.pack(nan);
+    row.each([&](auto at) { row.put(at, rest); });
+    row.poke(place, lanes([](double n) { return n + 1.0; }, nan));
+    (void)one;
+}
+
+template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
+    if (row.hard) return one_hot(row, row.max([&](auto at) { return row.x(at); }));
+    const bool wants_lse = row.wants_lse;
+    if (wants_lse) {  // before x is overwritten
+        Exponentials<Row> s{largest_of(row)};
+        const auto m = row.pack(s.largest);
+        s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
+        add_sink(row, s, 0);
+        take_logarithm(row, s);
+        if (!row.wants_result) return;
+    }
+    const auto s = remember_exponentials(row);
+    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
+    row.each([&](auto at) { row.put(at, scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale)); });
+}
+
+template <class Row> FASTACT_FUNCTION void softmax_backward(Row &row) {
+    const auto s = remember_exponentials(row);
+    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
+    const auto y = [&](auto at) { return scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale); };
+    auto dot = -row.row_grad;
+    if (row.has_grad) dot = dot + row.sum([&](auto at) { return row.g(at) * y(at); });
+    const auto d = row.pack(dot);
+    row.each([&](auto at) { row.put(at, y(at) * (row.g(at) - d)); });
+    if (row.has_sink)
+        row.dsink = lanes([](double sink, double m, double t, double d) { return -d * ((sink == m ? 1.0 : exp_of(sink - m)) / t); }, row.sink, s.largest, s.total, dot);
+}
+
+template <class Row> FASTACT_FUNCTION void softmax_backward_from_output(Row &row) {
+    const auto dot = row.pack(row.sum([&](auto at) { return row.g(at) * row.x(at); }));
+    row.each([&](auto at) { row.put(at, row.x(at) * (row.g(at) - dot)); });
+}
+
+// ---------------------------------------------------------------- log_softmax
+
+template <class Row> FASTACT_FUNCTION void log_softmax(Row &row) {
+    using F = typename Row::F;
+    Exponentials<Row> s{largest_of(row)};
+    const F m = row.pack(s.largest);
+    s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
+    add_sink(row, s, 0);
+    take_logarithm(row, s);
+    const F high = row.pack(s.log_total), low = row.pack(s.log_total - row.unpacked(high));
+    row.each([&](auto at) { row.put(at, defs::log_softmax_term(row.x(at), m, high, low)); });
+}
+
+template <class Row> FASTACT_FUNCTION void log_softmax_backward(Row &row) {
+    const auto s = remember_exponentials(row);
+    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
+    auto sum = row.sum([&](auto at) { return row.g(at); });
+    const auto d = row.pack(sum - row.row_grad);
+    row.each([&](auto at) { row.put(at, row.g(at) - scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale) * d); });
+    if (row.has_sink)
+        row.dsink = lanes([](double sink, double m, double t, double d) { return -d * ((sink == m ? 1.0 : exp_of(sink - m)) / t); }, row.sink, s.largest, s.total, sum - row.row_grad);
+}
+
+template <class Row> FASTACT_FUNCTION void log_softmax_backward_from_output(Row &row) {
+    const auto sum = row.pack(row.sum([&](auto at) { return row.g(at); }));
+    row.each([&](auto at) { row.put(at, row.g(at) - defs::exp(row.x(at)) * sum); });
+}
+
+// ---------------------------------------------------------------- hardmax
+
+// The first of the largest; a row with NaN is NaN.
+template <class Row> FASTACT_FUNCTION void hardmax(Row &row) {
+    one_hot(row, row.max([&](auto at) { return row.x(at); }));
+}
+template <class Row> FASTACT_FUNCTION void hardmax_backward(Row &row) {
+    row.each([&](auto at) { row.put(at, lit<typename Row::F>(0.0)); });
+}
+
+// ---------------------------------------------------------------- sparsemax and entmax
+
+// The threshold tau in [-1, 0] of x - largest, by Newton's method from the left: the sum is convex in tau, so that it never
+// overshoots, and stops where tau no longer grows. NaN anywhere makes it NaN.
+template <class Row, class Step> FASTACT_FUNCTION typename Row::U threshold(Row &row, Step step) {
+    auto tau = lanes([](double) { return -1.0; }, row.alpha);
+    for (int i = 0; i < 200; i++) {
+        const auto next = step(tau);
+        const bool grows = any([](double a, double b) { return b > a; }, tau, next);
+        tau = lanes([](double a, double b) { return a > b ? a : b; }, tau, next);
+        if (!grows) break;
+    }
+    return tau;
+}
+
+template <class Row> FASTACT_FUNCTION typename Row::U sparsemax_threshold(Row &row, typename Row::F m) {
+    using F = typename Row::F;
+    return threshold(row, [&](const auto &tau) {
+        const F t = row.pack(tau), zero = lit<F>(0.0), one = lit<F>(1.0);
+        const auto found = row.sum2([&](auto at) {
+            const F z = row.x(at) - m;
+            return Results<F, 2>{select(z <= t, zero, z), select(z <= t, zero, one)};
+        });
+        return lanes([](double s, double c) { return (s - 1.0) / c; }, found.a, found.b);
+    });
+}
+template <class Row> FASTACT_FUNCTION void sparsemax(Row &row) {
+    using F = typename Row::F;
+    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0);
+    const auto tau = sparsemax_threshold(row, m);
+    const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
+    row.each([&](auto at) { row.put(at, pymax((row.x(at) - m - high) - low, zero)); });
+}
+// dx = g - mean of g over the support, there
+template <class Row, class Value> FASTACT_FUNCTION void sparsemax_gradient(Row &row, Value y) {
+    using F = typename Row::F;
+    const F zero = lit<F>(0.0), one = lit<F>(1.0);
+    const auto found = row.sum2([&](auto at) {
+        const F v = y(at);
+        return Results<F, 2>{select(v <= zero, zero, row.g(at)), select(v <= zero, zero, one)};
+    });
+    const F mean = row.pack(lanes([](double s, double c) { return s / c; }, found.a, found.b));
+    row.each([&](auto at) {
+        const F v = y(at);
+        row.put(at, select(v <= zero, zero, select(v == v, row.g(at) - mean, v)));
+    });
+}
+template <class Row> FASTACT_FUNCTION void sparsemax_backward(Row &row) {
+    using F = typename Row::F;
+    const F m = row.pack(row.max([&](auto at) { return row.x(at); }));
+    const auto tau = sparsemax_threshold(row, m);
+    const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
+    sparsemax_gradient(row, [&](auto at) { return pymax((row.x(at) - m - high) - low, lit<F>(0.0)); });
+}
+template <class Row> FASTACT_FUNCTION void sparsemax_backward_from_output(Row &row) {
+    sparsemax_gradient(row, [&](auto at) { return row.x(at); });
+}
+
+// sqrt of the result: (x - largest) / 2 - tau, where positive
+template <class Row, class Then> FASTACT_FUNCTION void with_entmax15_root(Row &row, Then then) {
+    using F = typename Row::F;
+    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0), half = lit<F>(0.5);
+    const auto tau = threshold(row, [&](const auto &tau) {
+        const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
+        const auto found = row.sum2([&](auto at) {
+            const F u = pymax(((row.x(at) - m) * half - high) - low, zero);
+            return Results<F, 2>{u, u * u};
+        });
+        return lanes([](double t, double one, double two) { return t + (two - 1.0) / (2.0 * one); }, tau, found.a, found.b);
+    });
+    const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
+    then([&row, m, zero, half, high, low](auto at) { return pymax(((row.x(at) - m) * half - high) - low, zero); });
+}
+template <class Row> FASTACT_FUNCTION void entmax15(Row &row) {
+    with_entmax15_root(row, [&](auto root) {
+        row.each([&](auto at) {
+            const auto u = root(at);
+            row.put(at, u * u);
+        });
+    });
+}
+// dx = s * (g - sum(s * g) / sum(s)) with s = y^(2 - alpha), which for alpha = 1.5 is the root
+template <class Row, class Slope> FASTACT_FUNCTION auto entmax_gradient(Row &row, Slope s) {
+    using F = typename Row::F;
+    const auto found = row.sum2([&](auto at) {
+        const F v = s(at);
+        return Results<F, 2>{v, select(v == lit<F>(0.0), v, v * row.g(at))};
+    });
+    const F mean = row.pack(lanes([](double s, double sg) { return sg / s; }, found.a, found.b));
+    row.each([&](auto at) {
+        const F v = s(at);
+        row.put(at, select(v == lit<F>(0.0), v, v * (row.g(at) - mean)));
+    });
+    return found.a;
+}
+template <class Row> FASTACT_FUNCTION void entmax15_backward(Row &row) {
+    with_entmax15_root(row, [&](auto root) { entmax_gradient(row, root); });
+}
+template <class Row> FASTACT_FUNCTION void entmax15_backward_from_output(Row &row) {
+    entmax_gradient(row, [&](auto at) { return fsqrt(row.x(at)); });
+}
+
+// General alpha, always in float64. y = u^(1 / (alpha - 1)) with u = (alpha - 1) (x - largest) - tau; alpha 1 is softmax. For alpha <= 2
+// Newton's method as above; beyond, the sum is not convex: bisection.
+template <class Row> FASTACT_FUNCTION auto entmax_threshold(Row &row, typename Row::F m) {
+    using F = typename Row::F;
+    const F slope = row.pack(row.alpha - 1.0), zero = lit<F>(0.0);
+    const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
+    const auto sums = [&](const auto &tau) {
+        const F t = row.pack(tau);
+        return row.sum2([&](auto at) {
+            const F u = (row.x(at) - m) * slope - t;
+            const F p = select(u <= zero, zero, defs::power_unit(u, power));
+            return Results<F, 2>{p, select(u <= zero, zero, p / u)};
+        });
+    };
+    auto tau = threshold(row, [&](const auto &tau) {
+        const auto found = sums(tau);
+        return lanes([](double a, double t, double s, double d) { return a > 2.0 || a == 1.0 ? t : t + (s - 1.0) * (a - 1.0) / d; }, row.alpha, tau, found.a, found.b);
+    });
+    if (any([](double a) { return a > 2.0; }, row.alpha)) {
+        auto low = lanes([](double) { return -1.0; }, row.alpha), high = lanes([](double) { return 0.0; }, row.alpha);
+        for (int i = 0; i < 64; i++) {
+            const auto middle = lanes([](double a, double b) { return 0.5 * (a + b); }, low, high);
+            const auto sum = sums(middle).a;
+            low = lanes([](double l, double m, double s) { return s >= 1.0 || s != s ? m : l; }, low, middle, sum);
+            high = lanes([](double h, double m, double s) { return s >= 1.0 || s != s ? h : m; }, high, middle, sum);
+        }
+        tau = lanes([](double a, double t, double l) { return a > 2.0 ? l : t; }, row.alpha, tau, low);
+    }
+    return tau;
+}
+// Remembers y, which sums to one.
+template <class Row> FASTACT_FUNCTION void remember_entmax(Row &row) {
+    using F = typename Row::F;
+    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0);
+    const F slope = row.pack(row.alpha - 1.0), t = row.pack(entmax_threshold(row, m)), soft = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 0.0; }, row.alpha));
+    const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
+    const auto y = [&](auto at) {
+        const F x = row.x(at), u = (x - m) * slope - t;
+        return select(soft > zero, defs::softmax_term(x, m), select(u <= zero, zero, defs::power_unit(u, power)));
+    };
+    const F total = row.pack(row.sum([&](auto at) { return y(at); }));
+    row.each([&](auto at) { row.remember(at, y(at) / total); });
+}
+template <class Row> FASTACT_FUNCTION void entmax(Row &row) {
+    remember_entmax(row);
+    row.each([&](auto at) { row.put(at, row.recall_only(at)); });
+}
+template <class Row, class Value> FASTACT_FUNCTION void entmax_gradients(Row &row, Value y) {
+    using F = typename Row::F;
+    const F zero = lit<F>(0.0), power = row.pack(lanes([](double a) { return 2.0 - a; }, row.alpha));
+    const auto slope = [&](auto at) {
+        const F v = y(at);
+        return select(v <= zero, zero, defs::power_unit(v, power));
+    };
+    if (row.wants_dalpha) {
+        // d alpha = sum g (y - q) / (alpha - 1)^2 - sum g (y log y - q h) / (alpha - 1), q = s / sum(s), h = sum y log y;
+        // for alpha 1 its limit sum g y (log y (log y - 2 h) ...) / 2 is not offered: NaN.
+        const auto log_term = [&](auto at) {
+            const F v = y(at);
+            return select(v <= zero, zero, v * defs::log_positive(v));
+        };
+        const auto sg = row.sum2([&](auto at) {
+            const F s = slope(at);
+            return Results<F, 2>{s, s * row.g(at)};
+        });
+        const auto yg = row.sum2([&](auto at) { return Results<F, 2>{y(at) * row.g(at), log_term(at) * row.g(at)}; });
+        const auto h = row.sum(log_term);
+        row.dalpha = lanes(
+            [](double a, double s, double sg, double yg, double lg, double h) {
+                const double mean = sg / s, b = a - 1.0;
+                return (yg - mean) / (b * b) - (lg - mean * h) / b;
+            },
+            row.alpha, sg.a, sg.b, yg.a, yg.b, h);
+    }
+    entmax_gradient(row, slope);
+}
+template <class Row> FASTACT_FUNCTION void entmax_backward(Row &row) {
+    remember_entmax(row);
+    entmax_gradients(row, [&](auto at) { return row.recall_only(at); });
+}
+template <class Row> FASTACT_FUNCTION void entmax_backward_from_output(Row &row) {
+    entmax_gradients(row, [&](auto at) { return row.x(at); });
+}
+
+// ---------------------------------------------------------------- losses
+
+// a (lse - x[label]) + b sum_j w_j (lse - x_j) + z lse^2 with a = (1 - smoothing) w[label], b = smoothing / n; with soft labels, weights t_j w_j
+// in the place of both. The gradient is p_j (a + b sum w + 2 z lse) less the weights.
+template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
+    using F = typename Row::F;
+    const bool smooth = row.smoothing > 0.0;
+    const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
+    Exponentials<Row> s{largest_of(row)};
+    const F m = row.pack(s.largest), zero = lit<F>(0.0);
+    const auto target = [&](auto at) {  // the weight of a class, but for the label's own
+        F t = lit<F>(b);
+        if (row.has_soft) t = row.soft(at) * lit<F>(kept) + t;
+        return row.has_weight ? t * row.weight(at) : t;
+    };
+    auto a = row.has_soft ? lanes([](double) { return 0.0; }, row.active) : lanes([&](double w, double on) { return on * kept * w; }, row.label_weight, row.active);
+    auto weights = lanes([](double) { return 0.0; }, a), products = weights;
+    if (smooth || row.has_soft) {
+        const auto found = row.sum2([&](auto at) {
+            const F t = target(at);
+            return Results<F, 2>{t, select(t == zero, zero, t * (row.x(at) - m))};
+        });
+        weights = found.a * row.active, products = found.b * row.active;
+    }
+    const auto labelled = row.has_soft ? lanes([](double m) { return m; }, s.largest) : row.peek(row.label);
+    const bool full = row.wants_result;
+    if (full) {  // the logarithm's rare second look is at x, which remembering overwrites
+        s.total = row.sum([&](auto at) { return row.remember(at, defs::softmax_term(row.x(at), m)); });
+        s.log_total = lanes([](double t) { return log_of(t); }, s.total);
+        const auto close = [](double t) { return t < 1.0 + 0x1p-20; };
+        if (any(close, s.total)) {
+            const F one = lit<F>(1.0);
+            const auto rest = row.sum([&](auto at) {
+                const F e = row.recall(at, [&] { return defs::softmax_term(row.x(at), m); });
+                return select(e == one, zero, e);
+            });
+            s.log_total = lanes([&](double t, double r, double l) { return close(t) ? log1p_of(r) : l; }, s.total, rest, s.log_total);
+        }
+        row.lse = s.largest + s.log_total;
+    } else {
+        s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
+        take_logarithm(row, s);
+    }
+    const double z = row.z_loss;
+    row.loss = lanes(
+        [&](double on, double a, double w, double p, double m, double l, double x, double lse) {
+            return on == 0.0 ? 0.0 : (a == 0.0 ? 0.0 : a * ((m - x) + l)) + (w * l - p) + (z == 0.0 ? 0.0 : z * lse * lse);
+        },
+        row.active, a, weights, products, s.largest, s.log_total, labelled, row.lse);
+    if (!full) return;
+    // What multiplies a probability; the label's own element once more, from what the others leave of 1.
+    const double scale = row.row_scale;
+    const auto factor = lanes([&](double on, double a, double w, double lse) { return on == 0.0 ? 0.0 : scale * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse);
+    const F q = row.pack(lanes([](double f, double t) { return f == 0.0 ? 0.0 : f / t; }, factor, s.total));
+    const F off = row.pack(row.active * scale);
+    const auto e = [&](auto at) { return row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }); };
+    const auto labels_e = row.has_soft ? labelled : lanes([](double x, double m) { return x == m ? 1.0 : exp_of(x - m); }, labelled, s.largest);
+    typename Row::U own_weight = row.label_weight;
+    if (smooth || row.has_soft) row.each([&](auto at) { row.put(at, e(at) * q - target(at) * off); });
+    else row.each([&](auto at) { row.put(at, e(at) * q); });
+    if (row.has_soft) return;
+    row.poke(row.label, lanes(
+        [&](double on, double a, double w, double lse, double own, double t, double ey) {
+            if (on == 0.0) return 0.0;
+            // a (p - 1) = -a (total - e) / total
+            return scale * (-a * ((t - ey) / t) + (w + 2.0 * z * lse) * (ey / t) - b * own);
+        },
+        row.active, a, weights, row.lse, own_weight, s.total, labels_e));
+}
+
+// w[label] / n * sum over the other classes of max(0, margin + x_j - x[label])^power
+template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
+    using F = typename Row::F;
+    const auto own = row.peek(row.label);
+    const F x_own = row.pack(own), margin = lit<F>(row.margin), zero = lit<F>(0.0), one = lit<F>(1.0);
+    const double alone = row.margin > 0.0 ? row.margin : 0.0, scale = row.row_scale / static_cast<double>(row.n);
+    const int power = row.power;
+    const auto sums = row.sum2([&](auto at) {  // of the terms, and of their slopes
+        const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
+        return power == 1 ? Results<F, 2>{h, select(v > zero, one, zero)} : Results<F, 2>{h * h, h + h};
+    });
+    const double n = static_cast<double>(row.n);
+    row.loss = lanes([&](double on, double w, double s) { return on == 0.0 ? 0.0 : w * (s - (power == 1 ? alone : alone * alone)) / n; }, row.active, row.label_weight, sums.a);
+    if (!row.wants_result) return;
+    const F q = row.pack(lanes([&](double on, double w) { return on * w * scale; }, row.active, row.label_weight));
+    row.each([&](auto at) {
+        const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
+        row.put(at, q * (power == 1 ? select(v > zero, one, zero) : h + h));
+    });
+    row.poke(row.label, lanes(
+        [&](double on, double w, double s) {
+            const double own_slope = power == 1 ? (alone > 0.0 ? 1.0 : 0.0) : 2.0 * alone;
+            return on == 0.0 ? 0.0 : -w * scale * (s - own_slope);
+        },
+        row.active, row.label_weight, sums.b));
+}
+
+// ---------------------------------------------------------------- all of them
+
+enum Program { SOFTMAX, LOG_SOFTMAX, HARDMAX, SPARSEMAX, ENTMAX15, ENTMAX, CROSS_ENTROPY, MULTI_MARGIN };
+enum Direction { VALUE, BACKWARD, BACKWARD_FROM_OUTPUT };
+
+template <int program, int direction, class Row> FASTACT_FUNCTION void run(Row &row) {
+#define FASTACT_PROGRAM(NAME, name)                                                        \
+    if constexpr (program == NAME) {                                                       \
+        if constexpr (direction == VALUE) name(row);                                       \
+        else if constexpr (direction == BACKWARD) name##_backward(row);                    \
+        else name##_backward_from_output(row);                                             \
+    }
+    FASTACT_PROGRAM(SOFTMAX, softmax)
+    FASTACT_PROGRAM(LOG_SOFTMAX, log_softmax)
+    FASTACT_PROGRAM(SPARSEMAX, sparsemax)
+    FASTACT_PROGRAM(ENTMAX15, entmax15)
+    FASTACT_PROGRAM(ENTMAX, entmax)
+#undef FASTACT_PROGRAM
+    if constexpr (program == HARDMAX) {
+        if constexpr (direction == VALUE) hardmax(row);
+        else hardmax_backward(row);
+    }
+    if constexpr (program == CROSS_ENTROPY) cross_entropy(row);
+    if constexpr (program == MULTI_MARGIN) multi_margin(row);
+}
+
+}  // namespace programs
