@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import REFERENCE, softmax, softmax_backward, softmax_backward_from_output
+from ..reference import REFERENCE, rowwise, softmax, softmax_backward, softmax_backward_from_output
+from ..reference.numerics import product, total
+from ..rows import Rows, Spread
 from ..ulp import round_once
 
 Array = np.ndarray[Any, Any]
@@ -111,3 +113,80 @@ class NumpyBackend:
             _store(out, exact, kind)
 
         return run
+
+    def rows(self, call: Rows) -> None:
+        """The formula of a row program; see `fastact.rows`."""
+        if call.program in ("cross_entropy", "multi_margin"):
+            from ..reference import losses
+
+            getattr(losses, call.program)(call)
+            return
+        with np.errstate(all="ignore"):
+            _rows(call)
+
+
+def _places(spread: Spread, n: int) -> Array:
+    """Where in its data a broadcast array has the elements of [outer, n, inner]."""
+    found: Array = np.asarray(spread.outer)[:, None, None] + np.arange(n)[:, None] * spread.step + np.asarray(spread.inner)
+    return found
+
+
+def _rows(call: Rows) -> None:
+    outer, n, inner = call.x.shape
+    x = _view(call.x, call.kind).astype(np.float64)
+
+    def by_row(a: Any) -> Any:
+        """A number a row, or one number, so that it broadcasts."""
+        return a if a is None or np.ndim(a) == 0 else np.asarray(a, np.float64).reshape(() if np.size(a) == 1 else (outer, 1, inner))
+
+    keep = np.ones(x.shape, bool) if call.where is None else np.asarray(call.where.data)[_places(call.where, n)] != 0
+    if call.limits is not None:
+        keep = keep & (np.arange(n)[:, None] < np.asarray(call.limits).reshape(outer, 1, inner))
+    masked = "nan" if call.masked_nan else "zero"
+    sink, alpha = by_row(call.sink), by_row(call.alpha)
+    options = {"low": np.zeros(x.shape)}
+    if call.program == "entmax":
+        options["alpha"] = alpha
+    if sink is not None:
+        options["sink"] = sink
+    grad = None if call.grad is None else _view(call.grad, call.kind).astype(np.float64)
+    if call.direction == "backward_from_output":
+        found = rowwise.gradients_from_output(call.program, grad, x, 1, alpha=alpha)
+        found = found._replace(x=np.where(keep, found.x, 0.0))
+    else:
+        z, options["low"] = _logits(call, x)
+        if call.lse is not None:
+            lse = rowwise.logsumexp(z, 1, keep, masked, low=options["low"], sink=sink)
+            np.asarray(call.lse)[...] = lse.reshape(call.lse.shape)
+        if call.direction == "value":
+            if call.out is not None:
+                program = "hardmax" if call.hard else call.program
+                if call.hard:
+                    options.pop("sink", None)
+                _store(call.out, rowwise.value(program, z, 1, keep, masked, **options), call.kind)
+            return
+        found = rowwise.gradients(call.program, grad, z, 1, keep, masked, row_grad=by_row(call.row_grad), **options)
+    if call.dbias is not None and call.bias is not None:
+        dbias = np.bincount(_places(call.bias, n).ravel(), (call.bias_scale * found.x).ravel(), call.dbias.size)
+        call.dbias[...] = dbias.reshape(call.dbias.shape)
+    for target, gradient in ((call.dsink, found.sink), (call.dalpha, found.alpha)):
+        if target is not None and gradient is not None:
+            target[...] = np.broadcast_to(gradient, (outer, 1, inner)).reshape(target.shape)
+    if call.out is not None:
+        _store(call.out, call.scale * found.x, call.kind)
+
+
+def _logits(call: Rows, x: Array) -> tuple[Array, Array]:
+    """``scale * x + bias_scale * (bias + noise)``, and its rounding error."""
+    n = x.shape[1]
+    z, low = (x, np.zeros(x.shape)) if call.scale == 1 else product(np.asarray(call.scale), x, far=np.inf)
+    if call.bias is not None or call.noise is not None:
+        added = np.zeros(x.shape)
+        if call.bias is not None:
+            added += _view(np.asarray(call.bias.data), call.kind).astype(np.float64)[_places(call.bias, n)]
+        if call.noise is not None:
+            added += rowwise.gumbel(call.noise, x.shape)
+        scaled, rest = product(np.asarray(call.bias_scale), added, far=np.inf)
+        z, error = total(z, scaled)
+        low = low + rest + error
+    return z, low

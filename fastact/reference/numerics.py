@@ -11,8 +11,8 @@ Array = npt.NDArray[np.float64]
 FAR = 2000.0
 
 
-def product(a: Array, b: Array) -> tuple[Array, Array]:
-    """``a * b`` and its rounding error (Dekker 1971); 0 for that beyond FAR, where exp has its limit anyway."""
+def product(a: Array, b: Array, far: float = FAR) -> tuple[Array, Array]:
+    """``a * b`` and its rounding error (Dekker 1971); 0 for that beyond `far`, where exp has its limit anyway."""
 
     def halves(v: Array) -> tuple[Array, Array]:
         c = 134217729.0 * v
@@ -21,7 +21,7 @@ def product(a: Array, b: Array) -> tuple[Array, Array]:
 
     (ah, al), (bh, bl), p = halves(a), halves(b), a * b
     low = al * bl - (((p - ah * bh) - al * bh) - ah * bl)
-    return p, np.where(np.isfinite(low) & (np.abs(p) < FAR), low, 0.0)
+    return p, np.where(np.isfinite(low) & (np.abs(p) < far), low, 0.0)
 
 
 def difference(a: Array, b: Array) -> tuple[Array, Array]:
@@ -30,6 +30,11 @@ def difference(a: Array, b: Array) -> tuple[Array, Array]:
     t = d - a
     low = (a - (d - t)) - (b + t)
     return d, np.where(np.isfinite(low), low, 0.0)
+
+
+def total(a: Array, b: Array) -> tuple[Array, Array]:
+    """``a + b`` and its rounding error, 0 where there is none to tell."""
+    return difference(a, -b)
 
 
 def times_exp(a: Array, x: Array) -> Array:
