@@ -16,17 +16,22 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
 globals().update(ALIASES)
-#: The docstring examples of the activations, which are instances, for doctest.
-__test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
+globals().update(LOSSES)
+globals().update(LOSS_ALIASES)
+#: The docstring examples of activations and losses, which are instances, for doctest.
+__test__ = {name: function.__doc__ for name, function in {**ACTIVATIONS, **LOSSES}.items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
         "Activation",
+        "LOSSES",
+        "Loss",
         "RowwiseActivation",
         "backends",
         "catalogue",
@@ -37,5 +42,7 @@ __all__ = sorted(
         "use_backend",
         *ACTIVATIONS,
         *ALIASES,
+        *LOSSES,
+        *LOSS_ALIASES,
     ]
 )

@@ -39,6 +39,15 @@ class Backend(Protocol):
     def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Any, Any, Any, bool, Any], None]:
         """The kernel of a row-wise activation, on contiguous [outer, n, inner] arrays: (x, other, where, masked_nan, out)."""
 
+    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., Any]:
+        """The kernel of elementwise loss `name`: (x, labels, weight, grad, params, scale, total, loss, dx) -> the sum of the losses.
+
+        Arrays are one-dimensional and contiguous: x, labels and dx stored as `kind` (halves possibly as uint16), weight and params
+        numbers or such arrays, `weight` possibly None. `loss` takes the losses times `weight`, `dx` the derivatives times `weight`,
+        `scale` and, if it is not None, `grad`; `loss` and `grad` are float32, float64 where `kind` is. Each may be None: not wanted.
+        With `total` the sum of the losses is returned, in float64, the same bits for any number of threads. `dx` may be an input.
+        """
+
 
 #: Name -> where the adapter is: module of `fastact.backends` and class. In the order in which they are listed.
 REGISTRY: dict[str, tuple[str, str]] = {}

@@ -103,6 +103,104 @@ def run_elementwise(
     return found
 
 
+def contiguous(a: Array) -> Array:
+    """`a` as kernels of rows want it, two-byte floats as integers: a view if it lies so, else a copy."""
+    return np.require(_bits(a), _bits(a).dtype.newbyteorder("="), ["C", "A"])
+
+
+def apart(a: Array, out: Array, *, same: bool = False) -> Array:
+    """`a`, copied if it shares memory with `out`; with `same` not if it is the same memory from end to end."""
+    if same:
+        return _apart(a, out)
+    return a.copy() if np.may_share_memory(a, out) and np.shares_memory(a, out) else a
+
+
+def put_back(result: Array, target: Array) -> None:
+    """Write what stands in `target`, which `contiguous` made of `result`, to it if it was a copy."""
+    if target.size and not np.shares_memory(target, result):
+        _bits(result)[...] = target.reshape(result.shape)
+
+
+def run_loss(
+    backend: Any,
+    definition: Definition,
+    x: Array,
+    labels: Array,
+    params: Sequence[Any],
+    *,
+    weight: Any,
+    grad: Array | None,
+    scale: float,
+    total: bool,
+    outs: tuple[Array | None, Array | None],
+    wants: tuple[bool, bool],
+    loss_dtype: Any,
+    wide: bool,
+) -> tuple[float, Array | None, Array | None]:
+    """Run an elementwise loss.
+
+    Parameters
+    ----------
+    backend, definition, params, wide
+        As in `run_elementwise`.
+    x, labels
+        Of one shape and dtype.
+    weight
+        Of each loss: a number, an array that broadcasts to x, or None.
+    grad
+        Of x's shape, stored as losses are, or None: the gradient with respect to each loss.
+    scale
+        What gradients are multiplied by, beside `grad` and `weight`.
+    total
+        Whether the sum of the losses is wanted.
+    outs, wants
+        The losses themselves, and the gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
+    loss_dtype
+        How losses are stored.
+
+    Returns
+    -------
+    total, losses, dx
+        The sum in float64, with the same bits for any number of threads; None for what is not wanted.
+    """
+    kernel = backend.loss(definition.name, kind_of(x.dtype), wide)
+    order = sorted(range(x.ndim), key=lambda i: (-abs(x.strides[i]), i))
+    back = sorted(range(x.ndim), key=order.__getitem__)
+    results: list[Array | None] = [
+        None if not wanted else (np.empty([x.shape[i] for i in order], dtype).transpose(back) if out is None else out)
+        for out, wanted, dtype in zip(outs, wants, (loss_dtype, x.dtype.newbyteorder("=")), strict=True)
+    ]
+    inputs: list[Any] = [x, labels, weight, grad, *params]
+    for result in results:
+        if result is not None:
+            inputs = [_apart(a, result) if isinstance(a, np.ndarray) else a for a in inputs]
+    places = [i for i, a in enumerate(inputs) if isinstance(a, np.ndarray)]
+    given = [r for r in results if r is not None]
+    lie_alike = all(inputs[i].shape == x.shape for i in places)
+    flat = _flat([_bits(a) for a in (*(inputs[i] for i in places), *given)]) if lie_alike else None
+    if flat is not None:
+        for i, a in zip(places, flat, strict=False):
+            inputs[i] = a
+        rest = iter(flat[len(places) :])
+        return kernel(*inputs[:4], inputs[4:], scale, total, *(None if r is None else next(rest) for r in results)), *results  # type: ignore[return-value]
+    # Piece by piece along the first axis: nothing is copied in full size, and sums follow from the shape alone.
+    shape = x.shape or (1,)
+    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
+    sums = []
+    for begin in range(0, shape[0], rows):
+        piece = slice(begin, begin + rows)
+        parts = list(inputs)
+        for i in places:
+            a = np.broadcast_to(inputs[i], x.shape).reshape(shape) if inputs[i].shape != shape else inputs[i]
+            parts[i] = contiguous(a[piece]).reshape(-1)
+        targets = [None if r is None else contiguous(r.reshape(shape)[piece]) for r in results]
+        sums.append(kernel(*parts[:4], parts[4:], scale, total, *(None if t is None else t.reshape(-1) for t in targets)))
+        for r, t in zip(results, targets, strict=True):
+            if r is not None and t is not None:
+                put_back(r.reshape(shape)[piece], t)
+    return float(sum(sums)), *results  # type: ignore[return-value]
+
+
 def replace(result: Array, values: Any, where: Array) -> None:
     """Write `values` over `result` where `where` holds."""
     np.copyto(result, np.asarray(values).astype(result.dtype), where=where)
