@@ -366,7 +366,7 @@ def _classes(call: _Call, n: int, losses: tuple[int, ...], ignore: int | None) -
     labels = call.module.asarray(call.bound["labels"])
     if tuple(labels.shape) != losses:
         raise ValueError(
-            f"{label}: labels has shape {tuple(labels.shape)}, but logits without its axis {call.bound['axis']} has {losses}; they must be the same"
+            f"{label}: labels has shape {tuple(labels.shape)}, but logits without axis {call.bound['axis']} has {losses}; they must be the same"
         )
     flat = xp.ascontiguousarray(labels.astype(np.int64)).reshape(-1)
     if not flat.size:

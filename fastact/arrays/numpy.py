@@ -154,7 +154,7 @@ def run_loss(
     total
         Whether the sum of the losses is wanted.
     outs, wants
-        The losses themselves, and the gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
+        Losses and gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
     loss_dtype
         How losses are stored.
 

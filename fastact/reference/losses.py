@@ -172,14 +172,12 @@ def cross_entropy(call: Any) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         if call.soft is not None:
             mass = weight * ((1 - call.smoothing) * _lines(call.soft, call.kind) + call.smoothing / n)
-            used = np.ones((count, n), bool)
         else:
             labels = np.asarray(call.labels).reshape(-1)
             if call.ignore is not None:
                 kept = labels != call.ignore
             hot = np.arange(n) == np.where(kept, labels, 0)[:, None]
             mass = np.where(hot, (1 - call.smoothing) * weight, 0.0) + (call.smoothing / n * weight if call.smoothing else 0.0)
-            used = hot | bool(call.smoothing)
         largest = np.argmax(np.where(np.isnan(x), -np.inf, x), axis=1)[:, None] if n else None
         high = np.take_along_axis(x, largest, 1)
         d, low = difference(x, high)
@@ -190,7 +188,8 @@ def cross_entropy(call: Any) -> dict[str, Array]:
         lse = high + log_sum
         np.put_along_axis(e, largest, 1.0, 1)
         p = e / (1 + others)
-        loss = np.where(used, mass * ((log_sum - low) - d), 0.0).sum(1)
+        # What has no share adds nothing, wherever it is: unless the row is NaN.
+        loss = np.where(mass == 0, np.where(np.isnan(log_sum), np.nan, 0.0), mass * ((log_sum - low) - d)).sum(1)
         total = mass.sum(1, keepdims=True)
         # The largest class's own gradient, total * p - mass, is -others / (1 + others) for a label there: nothing cancels.
         dx = total * p - mass

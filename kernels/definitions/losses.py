@@ -187,8 +187,8 @@ def focal_power(x: Any, u: Any, v: Any, gamma: Any, e: Any, e_low: Any) -> Any:
 
 @activation(
     family="loss",
-    formula="""(alpha * t + (1 - alpha) * (1 - t) if alpha >= 0 else 1) * ((1 - t) * softplus(x) + t * softplus(-x))
-        * exp(gamma * log((1 - t) * sigmoid(x) + t * sigmoid(-x)))""",
+    formula="(alpha * t + (1 - alpha) * (1 - t) if alpha >= 0 else 1) * ((1 - t) * softplus(x) + t * softplus(-x))"
+    " * exp(gamma * log((1 - t) * sigmoid(x) + t * sigmoid(-x)))",
     display="a q^gamma c, c the cross entropy, q = t sigmoid(-x) + (1 - t) sigmoid(x), a = alpha t + (1 - alpha)(1 - t)",
     derivative_formula="a q^gamma (sigmoid(x) - t + gamma (1 - 2 t) sigmoid(x) sigmoid(-x) c / q)",
     value_range="[0, inf)",
