@@ -38,7 +38,7 @@ OTHER = {"baseline": ([], {"FASTACT_VECTOR_BYTES": 16 if platform.machine() in (
 # Objects for each instruction set, to be compiled side by side.
 PARTS = 6
 # And these: a macro, if any, chooses among what `isa.cpp` can be.
-UNITS = {"pipeline": "FASTACT_PIPELINE", "all": ""}
+UNITS = {"rows": "FASTACT_ROWS", "pipeline": "FASTACT_PIPELINE", "all": ""}
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 NO_COMPILER = """
@@ -122,7 +122,7 @@ setup(
             extra_compile_args=["-std=c++17", "-O2"],
             depends=[
                 str(p.relative_to(ROOT))
-                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *CPU.glob("*.pxi"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
+                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *CPU.glob("*.pxi"), *ROOT.glob("kernels/rows/*.hpp"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
             ],
         )
     ],

@@ -13,11 +13,12 @@ from ._source_tree import check as _check
 _check()
 
 from . import backends as _backends  # first: the package must not take the name of the function below
-from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
+from .activation import ACTIVATIONS, ALIASES, Activation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
 from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
+from .rowwise import RowwiseActivation
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)

@@ -1,4 +1,4 @@
-"""The callables that users hold: `Activation` for elementwise functions, `RowwiseActivation` for functions of whole rows.
+"""The callables that users hold: `Activation` for elementwise functions; those of whole rows are in `rowwise`.
 
 An `Activation` is its own value; ``derivative`` and ``backward`` hang on it. Each is a compiled `Entry` that serves plain arrays
 itself and hands everything else to `_general`, here.
@@ -35,9 +35,8 @@ INPUTS = {
 #: The directions whose result has the derivative's value at a kink.
 DIFFERENTIATED = ("derivative", "backward", "value_and_derivative")
 COMMON: dict[str, Any] = {"out": None, "backend": None, "accuracy": None}
-#: With parameters, which may lie on an axis; of row-wise functions.
+#: With parameters, which may lie on an axis.
 PARAMETER_OPTIONS: dict[str, Any] = {**COMMON, "axis": None}
-ROW_OPTIONS: dict[str, Any] = {"where": None, "all_masked": "zero", **COMMON}
 
 
 def _see_bfloat16(dtype: Any) -> None:
@@ -325,89 +324,6 @@ class Activation(_Direction):
 _with_defaults: WeakValueDictionary[tuple[Any, frozenset[tuple[str, float]]], Activation] = WeakValueDictionary()
 
 
-class RowwiseActivation:
-    """An activation function of whole rows."""
-
-    nin = 1
-    learnable: tuple[str, ...] = ()
-
-    def __init__(self, definition: Definition) -> None:
-        self.definition = definition
-        self.__name__ = self.__qualname__ = definition.name
-        self.__module__ = "fastact"
-        self.__doc__ = docstrings.rowwise(definition)
-        P = inspect.Parameter
-        options = [P(n, P.KEYWORD_ONLY, default=d) for n, d in ROW_OPTIONS.items()]
-        self.__signature__ = inspect.Signature([P("x", P.POSITIONAL_OR_KEYWORD), P("axis", P.POSITIONAL_OR_KEYWORD, default=-1), *options])
-
-    def __repr__(self) -> str:
-        return f"<fastact.{self.__name__}>"
-
-    def __reduce__(self) -> Any:
-        return _find, (self.definition.name, "value")
-
-    def __copy__(self) -> RowwiseActivation:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> RowwiseActivation:
-        return self
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._run("value", args, kwargs)
-
-    def backward(self, *args: Any, **kwargs: Any) -> Any:
-        """Gradient with respect to x, the output computed anew: ``(grad, x, axis=-1, *, where, all_masked, out, backend, accuracy)``."""
-        return self._run("backward", args, kwargs)
-
-    def backward_from_output(self, *args: Any, **kwargs: Any) -> Any:
-        """Gradient with respect to x from ``(grad, y, axis=-1, *, out, backend, accuracy)``, with y the output. The fast form."""
-        return self._run("backward_from_output", args, kwargs)
-
-    def _run(self, direction: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        definition, names = self.definition, INPUTS[direction]
-        label = self.__name__ if direction == "value" else f"{self.__name__}.{direction}"
-        options = ROW_OPTIONS if direction != "backward_from_output" else COMMON
-        bound = ROW_OPTIONS | common.bind(label, names, {"axis": -1}, options, args, kwargs)
-        if bound["all_masked"] not in ("zero", "nan"):
-            raise ValueError(f"{label}: all_masked must be 'zero' or 'nan', not {bound['all_masked']!r}")
-        (out,) = common.outputs(label, bound["out"], 1)
-        module = arrays.of({**bound, "out": out})
-        given = bound[names[-1]]
-        plain = module.asarray(given)
-        x = common.floating(plain, definition, names[-1], label)
-        _see_bfloat16(x.dtype)
-        grad = None if direction == "value" else _gradient(module, bound["grad"], plain, x, definition, label, names[-1])
-        axis = common.position(label, bound["axis"], max(x.ndim, 1))
-        where = _where(label, bound["where"], x, module)
-        if out is not None:
-            common.check_out(label, out, x.shape, x.dtype, module.owns)
-        kind = common.kind_of(x.dtype)
-        wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or kind == "float64"
-        target = None if out is None else module.asarray(out)
-        shape = x.shape
-        if x.ndim == 0:  # a row of one
-            x, grad, where, target = (None if a is None else a.reshape(1) for a in (x, grad, where, target))
-        masked_nan = bound["all_masked"] == "nan"
-
-        def run(backend: registry.Backend) -> Any:
-            return module.run_rowwise(backend, definition, direction, x, grad, axis, where, masked_nan, target, wide)
-
-        served, result = dispatch.serve(module.NAME, kind, int(x.size), definition.cost, bound["backend"], run)
-        count_call(served)
-        return module.finish(result.reshape(shape), given, self) if out is None else out
-
-
-def _where(label: str, where: Any, x: Any, module: Any) -> Any:
-    if where is None:
-        return None
-    where = module.asarray(where)
-    if where.dtype != np.bool_:
-        raise TypeError(f"{label}: where must be an array of bool, not {where.dtype}")
-    if not common.broadcasts(where.shape, x.shape):
-        raise ValueError(f"{label}: where has shape {where.shape}, which does not broadcast to x's shape {x.shape}")
-    return where
-
-
 def _find(name: str, direction: str, changed: Mapping[str, float] = MappingProxyType({})) -> Any:
     """What pickle looks up."""
     found = ACTIVATIONS[name].with_defaults(**changed) if changed else ACTIVATIONS[name]
@@ -522,6 +438,8 @@ def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None
 
 
 def _build() -> dict[str, Any]:
+    from .rowwise import RowwiseActivation  # it needs this module
+
     return {name: (Activation if d.family == "elementwise" else RowwiseActivation)(d) for name, d in DEFINITIONS.items()}
 
 

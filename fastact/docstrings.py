@@ -207,30 +207,99 @@ Raises
 """
 
 
-def rowwise(definition: Definition) -> str:
+#: Of row-wise functions: what each option is.
+_ROW_OPTIONS = {
+    "alpha": "alpha : float or array, default 1.5\n    At least 1; an array broadcasts to x's shape without `axis`.",
+    "axis": "axis : int, tuple of int or None, default -1\n    The axes that a row runs along; None: all.",
+    "seed": "seed : int\n    Of the noise, which depends on it and on an element's place alone.",
+    "hard": "hard : bool, default False\n    Return the one-hot vector of the largest; the gradient stays that of the soft one (straight-through).",
+    "where": "where : array_like of bool, optional\n    The elements that count; broadcasts to x. All others give {gone}.",
+    "scale": "scale : float, default 1\n    Multiplies x.",
+    "bias": "bias : array, optional\n    Added to ``scale * x``; of x's dtype, broadcasts to x.",
+    "temperature": "temperature : float, default 1\n    Divides ``scale * x + bias``.",
+    "causal": 'causal : {{False, True, "aligned"}}\n    Row i, counted along the axis before `axis`, has elements 0 to i only; with "aligned" the last row has all.',
+    "lengths": "lengths : array_like of int, optional\n    How many leading elements each row has; broadcasts to x's shape without `axis`.",
+    "all_masked": 'all_masked : {{"zero", "nan"}}, default "zero"\n    What a row gives in which no element counts: {gone}, or nan.',
+    "sink": "sink : float or array, optional\n    A logit more, which takes part in the sum but is not returned (0: softmax off by one); broadcasts to x's shape without `axis`.",
+    "return_lse": "return_lse : bool, default False\n    Return the logarithm of the sum of exponentials as well, one number a row.",
+    "keepdims": "keepdims : bool, default False\n    Keep the axes as axes of one.",
+}
+
+
+def _row_parameters(function: Any, gone: str) -> str:
+    given = {**function.positional, **function.options}
+    return "\n".join(text.format(gone=gone) for name, text in _ROW_OPTIONS.items() if name in given)
+
+
+def rowwise(definition: Definition, function: Any) -> str:
     """The docstring of a row-wise activation."""
-    parameters = """axis : int, default -1
-    The axis along which the rows run.
-where : array_like of bool, optional
-    The elements that count; broadcasts to x. All others give 0.
-all_masked : {"zero", "nan"}, default "zero"
-    What a row gives in which no element counts."""
+    gone = "-inf" if definition.name == "log_softmax" else "0"
+    seed = ", seed=0" if "seed" in function.options else ""
+    ways = ["``backward(grad, x)`` computes the output anew" + (", ``backward_from_output(grad, y)`` takes it." if function.kind.from_output else ".")]
     return _document(
         definition,
-        f"``{definition.name}(x) = {definition.display}``, along one axis.",
-        [_ARRAY.format(integers=_integers(definition)), parameters, _OPTIONS],
+        f"``{definition.name}(x) = {definition.display}``, along one axis or several.",
+        [_ARRAY.format(integers=_integers(definition)), _row_parameters(function, gone), _OPTIONS],
         [
             f"Gradient: ``{definition.derivative_formula}``.",
-            "``backward(grad, x)`` computes the output anew, ``backward_from_output(grad, y)`` takes it.",
-            "Accuracy: float32 and float64 within 4 ULP, halves within 0.51 ULP.",
-            "Stable whatever is added to a row. A row that holds nan or inf, or nothing but -inf, gives nan.",
+            *ways,
+            "Accuracy: the exponential family within 4 ULP in float32 and float64 of what ``scale * x + bias`` is in that type, halves within 0.51 ULP; "
+            "the sparse functions within a few units of the last place of 1.",
+            "Stable whatever is added to a row. A row that holds nan, or for softmax inf or nothing but -inf, gives nan.",
             f"Source: {definition.source}.",
         ],
-        f">>> fastact.{definition.name}(np.array([2, 1, 0])).round(3)\narray([0.665, 0.245, 0.09 ])",
+        f">>> fastact.{definition.name}(np.array([[2.0, 1.0, 0.0]]){seed}).shape\n{(1,) if function.kind.reduces else (1, 3)}",
+        "one number a row" if function.kind.reduces else None,
     )
 
 
-def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str) -> str:
+def rowwise_backward(definition: Definition, function: Any) -> str:
+    """The docstring of a row-wise activation's backward."""
+    return f"""The gradient from x: ``{definition.derivative_formula}``.
+
+Parameters
+----------
+grad, x : array_like
+    `grad` has the shape and dtype of the result.
+...
+    All else as in ``fastact.{definition.name}``, and given alike.
+
+Returns
+-------
+dx : array, or tuple of arrays
+    Like x. Where bias, sink or alpha are given, their gradients follow, in this order, each of its parameter's shape.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def rowwise_backward_from_output(definition: Definition) -> str:
+    """The docstring of a row-wise activation's backward_from_output."""
+    return f"""The gradient from the output y: ``{definition.derivative_formula}``. The fast form.
+
+Parameters
+----------
+grad, y : array_like
+    Of the same shape and dtype.
+...
+    All else as in ``fastact.{definition.name}``, and given alike.
+
+Returns
+-------
+dx : array, or tuple of arrays
+    Like y; where alpha is a parameter, its gradient follows.
+
+Raises
+------
+{_RAISES}
+"""
+
+
+def _document(
+    definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str, shape: str | None = None
+) -> str:
     listed, noted = "\n".join(parameters), "\n\n".join(notes)
     given = " with the default parameters" if definition.params and None not in definition.params.values() else ""
     return f"""{inspect.cleandoc(definition.doc)}
@@ -244,7 +313,7 @@ Parameters
 Returns
 -------
 array
-    Of x's kind, shape and dtype, with values in {definition.value_range}{given}.
+    Of x's kind and dtype, {shape or "and x's shape"}, with values in {definition.value_range}{given}.
 
 Raises
 ------

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation
+from .activation import ACTIVATIONS, ALIASES, Activation
+from .rowwise import RowwiseActivation
 
 #: Peer -> our name -> the peer's names for it, with capitals where they are classes. As of torch 2.13, jax 0.10, keras 3.15, Keras 2.15,
 #: onnx 1.23 (opset 28), mlx 0.32, thinc 9.1, timm 1.0, transformers 5.23 and vLLM 0.11.

@@ -27,7 +27,7 @@ def uniform(seed: int, shape: tuple[int, ...], numpy: Any) -> Any:
     u = numpy.uint64
     z = numpy.arange(1, math.prod(shape) + 1, dtype=u)
     z *= u(_STEP)
-    z += u(_mixed(seed))
+    z += u(mixed(seed))
     z ^= z >> u(30)
     z *= u(_FIRST)
     z ^= z >> u(27)
@@ -36,7 +36,7 @@ def uniform(seed: int, shape: tuple[int, ...], numpy: Any) -> Any:
     return ((z >> u(40)).astype(numpy.float64) * 2.0**-24).reshape(shape)
 
 
-def _mixed(seed: int) -> int:
+def mixed(seed: int) -> int:
     """The seed's own place in the sequence, so that neighbouring seeds have nothing in common."""
     mask = 2**64 - 1
     z = (seed + _STEP) & mask

@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .rows import Rows
+
 
 class Backend(Protocol):
     """What computes on one kind of array."""
@@ -36,8 +38,8 @@ class Backend(Protocol):
         arrays, and outputs; outputs after the first, terms of parameter gradients, are in the working type. An output may be an input.
         """
 
-    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Any, Any, Any, bool, Any], None]:
-        """The kernel of a row-wise activation, on contiguous [outer, n, inner] arrays: (x, other, where, masked_nan, out)."""
+    def rows(self, call: Rows) -> None:
+        """Run a row-wise call."""
 
     def loss(self, name: str, kind: str, wide: bool) -> Callable[..., Any]:
         """The kernel of elementwise loss `name`: (x, labels, weight, grad, params, scale, total, loss, dx) -> the sum of the losses.

@@ -222,10 +222,10 @@ def test_noise_is_that_of_splitmix64() -> None:
     state, mask, found = 1234567, 2**64 - 1, []
     for _ in range(3):
         state = (state + noise._STEP) & mask
-        found.append(noise._mixed((state - noise._STEP) & mask))
+        found.append(noise.mixed((state - noise._STEP) & mask))
     assert found == [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    z = [(noise._mixed(5) + (i + 1) * noise._STEP) & mask for i in range(4)]
-    expected = [(noise._mixed((v - noise._STEP) & mask) >> 40) * 2.0**-24 for v in z]
+    z = [(noise.mixed(5) + (i + 1) * noise._STEP) & mask for i in range(4)]
+    expected = [(noise.mixed((v - noise._STEP) & mask) >> 40) * 2.0**-24 for v in z]
     np.testing.assert_array_equal(noise.uniform(5, (2, 2), np).ravel(), expected)
 
 

@@ -14,10 +14,11 @@ def text() -> str:
     from fastact.activation import ACTIVATIONS, ALIASES
 
     fixed = {
-        ".activation": ("ACTIVATIONS", "Activation", "RowwiseActivation", "count_calls", "explain"),
+        ".activation": ("ACTIVATIONS", "Activation", "count_calls", "explain"),
         ".catalogue": ("catalogue",),
         ".dispatch": ("backends", "use_accuracy", "use_backend"),
         ".names": ("get",),
+        ".rowwise": ("RowwiseActivation",),
     }
     lines = ["# Written by tools/stubs.py; do not edit."]
     lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]

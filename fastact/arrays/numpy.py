@@ -289,35 +289,62 @@ def _flat(arrays: list[Array]) -> list[Array] | None:
     return [a.transpose(order).reshape(-1) for a in arrays]
 
 
-def run_rowwise(
-    backend: Any,
-    definition: Definition,
-    direction: str,
-    x: Array,
-    other: Any,
-    axis: int,
-    where: Any,
-    masked_nan: bool,
-    out: Any,
-    wide: bool,
-) -> Array:
-    """Run a row-wise activation; see `fastact.arrays.cupy.run_rowwise`, whose arguments are the same."""
-    axis %= x.ndim
-    shape = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+def storage(a: Array) -> Array:
+    """`a` as kernels read it: two-byte floats as integers, booleans as bytes, native byte order."""
+    a = a.view(np.uint8) if a.dtype == np.bool_ else a
+    return _bits(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")))
 
-    def lined(a: Any) -> Any:
-        a = _bits(a)
+
+def lay_rows(
+    arrays: dict[str, Array | None], axes: tuple[int, ...], out: Array | None, wanted: bool
+) -> tuple[dict[str, Array | None], Array | None, Callable[[], Array]]:
+    """Lay out the arrays of a row-wise call.
+
+    Parameters
+    ----------
+    arrays
+        x by that name, and others of its shape and dtype, or None.
+    axes
+        Along which the rows run, ascending.
+    out
+        Where the result goes, None where it is to be allocated.
+    wanted
+        Whether there is a result like x.
+
+    Returns
+    -------
+    laid : dict
+        The arrays as contiguous ``[outer, n, inner]``, copied where they do not lie so, or where they overlap the result without being it.
+    target : ndarray or None
+        The result's, likewise.
+    finish : callable
+        Gives the result, when the kernel has run.
+    """
+    x = arrays["x"]
+    assert x is not None
+    shape, first, last = x.shape or (1,), axes[0], axes[-1]
+    adjacent = last - first == len(axes) - 1
+    order = [i for i in range(len(shape)) if i not in axes] + list(axes)  # where they are not next to each other they go last
+    if adjacent:
+        lying = (math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :]))
+    else:
+        lying = (math.prod(shape[i] for i in order[: -len(axes)]), math.prod(shape[i] for i in axes), 1)
+
+    def lined(a: Array) -> Array:
+        a = _bits(a).reshape(shape) if a.ndim == 0 else _bits(a)
+        a = a if adjacent else a.transpose(order)
         if not (a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative):
             a = np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
-        return a.reshape(shape)
+        return a.reshape(lying)
 
-    result: Array = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
-    target = lined(result)
-    if target.size:
-        copied = out is not None and not np.shares_memory(target, result)  # `out` lies otherwise: filled at the end
-        operands = [a if a is None else lined(a if out is None else _apart(a, result)) for a in (x, other)]
-        mask = None if where is None else lined(np.broadcast_to(where if out is None else _apart(where, result), x.shape))
-        backend.rowwise(definition.name, direction, kind_of(x.dtype), wide)(*operands, mask, masked_nan, target)
-        if copied:
-            _bits(result)[...] = target.reshape(x.shape)
-    return result
+    result: Array = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None and wanted else out  # type: ignore[assignment]
+    laid = {name: a if a is None else lined(a if out is None else _apart(a, out)) for name, a in arrays.items()}
+    target = lined(result) if wanted else None
+
+    def finish() -> Array:
+        if target is not None and result.size and not np.shares_memory(target, result):
+            place = _bits(result)
+            place[...] = target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+        return result
+
+    return laid, target, finish

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.cpu import compiled
+from ..rows import Rows
 
 Array = np.ndarray[Any, Any]
 
@@ -47,15 +48,12 @@ class CythonBackend:
 
         return run
 
-    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Callable[[Array, Array | None, Array | None, bool, Array], None]:
-        """The kernel of a row-wise activation, over contiguous [outer, n, inner] arrays."""
-        operation = f"{name}_{direction}"
-
-        def run(x: Array, other: Array | None, where: Array | None, masked_nan: bool, out: Array) -> None:
-            compiled.run_rowwise(operation, kind, wide, x, other, where, masked_nan, out)
-
-        return run
-
     def run_job(self, job: compiled.Job) -> None:
         """Run a compiled job, one band after the other."""
         job.run()
+
+    def rows(self, call: Rows) -> None:
+        """A row-wise call."""
+        job = compiled.RowsJob(call)
+        self.run_job(job)
+        job.finish()

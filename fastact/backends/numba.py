@@ -28,13 +28,11 @@ from .. import cache
 from ..kernels import lower
 from ..kernels.cpu import compiled
 from ..kernels.jit import loops
+from ..rows import Rows
 
 Array = np.ndarray[Any, Any]
 Elementwise = Callable[[list[Array], list[float | Array], list[Array]], None]
-Rowwise = Callable[[Array, Array | None, Array | None, bool, Array], None]
 
-#: Row-wise scratch: all pieces of work together take no more than this, or than one tile.
-SCRATCH = 64 * 2**20
 
 
 class _Guard:
@@ -147,33 +145,6 @@ class NumbaBackend:
             kernel = self._kernels[key] = _elementwise(functools.cache(lambda *variant: self._run(write, *variant)))
         return kernel
 
-    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Rowwise:
-        """The kernel of a row-wise activation.
-
-        Parameters
-        ----------
-        name, direction
-            "softmax"; "value", "backward" (anew from the input) or "backward_from_output".
-        kind, wide
-            As for `elementwise`.
-
-        Returns
-        -------
-        Callable
-            ``kernel(x, grad, where, masked_nan, out)``: arrays [outer][n][inner], C-contiguous, the row along n; `grad` None in the
-            value; `where` boolean or None: masked places give 0, and in rows without any place kept NaN if `masked_nan`. `out` may
-            be `x` or `grad`.
-        """
-        key = name, direction, kind, wide
-        kernel = self._kernels.get(key)
-        if kernel is None:
-            if name != "softmax" or direction not in ("value", "backward", "backward_from_output"):
-                raise ValueError(f"no row-wise kernel {name} {direction}")
-            write = functools.partial(loops.rowwise, self.program, direction, kind, wide)
-            size = (1 if direction == "value" else 2) * np.dtype(loops.working(kind, wide)).itemsize
-            kernel = self._kernels[key] = _rowwise(functools.cache(lambda *variant: self._run(write, *variant)), size)
-        return kernel
-
     def run_job(self, job: compiled.Job) -> None:
         """Run a compiled job, its bands spread over the threads; the bits are those of one thread."""
         if _serial(job.bands):
@@ -185,6 +156,12 @@ class NumbaBackend:
                 run = self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
         with _guard.running:
             run(job.function, job.address, job.bands)
+
+    def rows(self, call: Rows) -> None:
+        """A row-wise call: the compiled loops on Numba's threads."""
+        job = compiled.RowsJob(call)
+        self.run_job(job)
+        job.finish()
 
     def _run(self, write: Callable[..., str], parallel: bool, *variant: object) -> Callable[..., None]:
         """The compiled ``run`` of one generated module."""
@@ -274,25 +251,6 @@ def _elementwise(build: Callable[..., Callable[..., None]]) -> Elementwise:
         run = build(not serial, variant)
         inputs = [a.ctypes.data for a in arrays] + [p.ctypes.data if isinstance(p, np.ndarray) else p for p in params]
         _call(run, serial, n, *inputs, *[a.ctypes.data for a in outs])
-
-    return kernel
-
-
-def _rowwise(build: Callable[..., Callable[..., None]], size: int) -> Rowwise:
-    def kernel(x: Array, grad: Array | None, where: Array | None, masked_nan: bool, out: Array) -> None:
-        outer, n, inner = x.shape
-        if not x.size:
-            return
-        layout, tiles, elements = loops.plan(outer, n, inner)
-        tile = elements * size
-        bands = min(tiles, -(-x.size // loops.CHUNK), max(1, SCRATCH // tile), 4 * _threads())
-        serial = _serial(bands)
-        if serial:
-            bands = 1
-        run = build(not serial, layout, where is not None)
-        scratch = np.empty(bands * tile, np.uint8)
-        addresses = [0 if a is None else a.ctypes.data for a in (x, grad, where, out, scratch)]
-        _call(run, serial, bands, tiles, *addresses, tile, outer, n, inner, masked_nan)
 
     return kernel
 

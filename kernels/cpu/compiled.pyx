@@ -34,13 +34,12 @@ cdef extern from "interface.hpp":
     ctypedef struct fastact_job:
         void (*run)(const fastact_job *, size_t) noexcept nogil
         size_t bands
-    ctypedef int (*fastact_rowwise)(int, int, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
     ctypedef struct fastact_isa:
         const char *name
         int vector_bytes
         int tables
         const fastact_table *const *table
-        fastact_rowwise softmax, softmax_backward, softmax_backward_from_output
+        void (*rows)(const fastact_job *, size_t) noexcept nogil
         void (*pipeline)(const fastact_job *, size_t) noexcept nogil
 
 cdef extern from "select.hpp":
@@ -49,7 +48,6 @@ cdef extern from "select.hpp":
     bint fastact_baseline_fma()
     const char *FASTACT_DIGEST
     void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int wide, const void **, const Py_ssize_t *, void **, size_t) nogil
-    int fastact_run_rowwise(fastact_rowwise, int kind, int wide, const void *, const void *, const unsigned char *, int, void *, size_t, size_t, size_t) nogil
     void fastact_run_band(const fastact_job *, size_t) noexcept nogil
     void fastact_run_bands(const fastact_job *) noexcept nogil
     void fastact_fma_yardstick(const double *, double *, size_t) nogil
@@ -222,30 +220,6 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
         fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
 
 
-def run_rowwise(str name, str kind, bint wide, cnp.ndarray x, other, where, bint masked_nan, cnp.ndarray out):
-    """A row-wise function on contiguous [outer, n, inner] arrays of one storage type."""
-    cdef fastact_rowwise function
-    cdef int stored = KINDS[kind], failed
-    cdef const void *g = NULL
-    cdef const unsigned char *mask = NULL
-    cdef size_t outer = x.shape[0], n = x.shape[1], inner = x.shape[2]
-    if other is not None:
-        g = cnp.PyArray_DATA(other)
-    if where is not None:
-        mask = <const unsigned char *>cnp.PyArray_DATA(where)
-    if name == "softmax_value":
-        function = isa.softmax
-    elif name == "softmax_backward":
-        function = isa.softmax_backward
-    else:
-        function = isa.softmax_backward_from_output
-    wide = wide or stored == FLOAT64
-    with nogil:
-        failed = fastact_run_rowwise(function, stored, wide, cnp.PyArray_DATA(x), g, mask, masked_nan, cnp.PyArray_DATA(out), outer, n, inner)
-    if failed:
-        raise MemoryError(f"{name}: no memory for a scratch tile of {n} rows")
-
-
 def fma_yardstick(cnp.ndarray x, cnp.ndarray out):
     """A fixed loop over two contiguous arrays of float64, for the regression check to time kernels against."""
     cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
@@ -304,6 +278,7 @@ cdef class Job:
             fastact_run_bands(self.job)
 
 
+include "rows.pxi"
 include "pipeline.pxi"
 
 # ---------------------------------------------------------------- the fast path

@@ -1,6 +1,7 @@
 // What the compiled module and the instruction sets' translation units agree on. Plain C, nothing inline.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored
 enum { MAX_INPUTS = 8, MAX_OUTPUTS = 4, SPLAT = 64 };  // SPLAT: elements a splatted number must cover, the widest pack
@@ -20,14 +21,39 @@ struct fastact_table {  // the operations of one translation unit
     int entries;
     const struct fastact_entry *entry;
 };
-// Row-wise: x, out and the like are [outer][n][inner], contiguous, stored as `kind`. `other` is softmax's gradient in backward.
-typedef int (*fastact_rowwise)(int kind, int wide, const void *x, const void *other, const unsigned char *where, int masked_nan,
-                               void *out, std::size_t outer, std::size_t n, std::size_t inner);
 // A piece of work in bands that may run on several threads. How many there are, and where their borders are, follows from shapes alone:
 // sums that are folded band by band have the same bits for any number of threads. First member of the structs that say the rest.
 struct fastact_job {
     void (*run)(const struct fastact_job *, std::size_t band);
     std::size_t bands;
+};
+struct fastact_spread {  // an array broadcast over [outer][n][inner]: element (o, r, c) is data[outer[o] + r * step + inner[c]]
+    const void *data;
+    const std::int64_t *outer;
+    std::ptrdiff_t step;
+    const std::int64_t *inner;
+};
+struct fastact_rows {  // a row-wise call; its members are those of `Rows` in fastact/rows.py, null or 0 where there is none
+    struct fastact_job job;
+    int program, direction;  // as in rows/programs.hpp
+    int kind, wide;
+    std::size_t outer, n, inner;
+    std::size_t gather;  // rows of up to so many elements go side by side
+    const void *x, *grad, *soft;
+    void *out;
+    const double *row_grad, *sink, *alpha, *weight;
+    int sink_step, alpha_step;  // 0: one number for all rows
+    double scale, bias_scale;
+    struct fastact_spread bias, where;
+    const std::int64_t *limits, *labels;
+    int masked_nan, hard, has_noise, has_ignore, power;
+    std::uint64_t noise;
+    std::int64_t ignore;
+    double smoothing, z_loss, margin, row_scale;
+    double *lse, *dsink, *dalpha, *loss;
+    double *dbias;  // one after the other for each band
+    std::size_t bias_size;
+    int *failed;  // set where there was no memory for a tile
 };
 struct fastact_isa {
     const char *name;
@@ -35,7 +61,7 @@ struct fastact_isa {
     int tables;
     const struct fastact_table *const *table;
     void (*run)(const struct fastact_entry *, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n);
-    fastact_rowwise softmax, softmax_backward, softmax_backward_from_output;
+    void (*rows)(const struct fastact_job *, std::size_t band);      // of a fastact_rows, see rows.hpp
     void (*pipeline)(const struct fastact_job *, std::size_t band);  // of a fastact_pipeline, see pipeline.hpp
 };
 }

@@ -1,10 +1,12 @@
 // One instruction set's build of every loop, with that set's flags and these macros: FASTACT_ISA (its name), FASTACT_VECTOR_BYTES
 // (0: no vectors), FASTACT_F16C. Compiled several times, so that they compile side by side: with FASTACT_PART (its number) and
-// FASTACT_OPERATIONS (a file), for those elementwise operations; with FASTACT_PIPELINE, for pipelines; without, for all else.
+// FASTACT_OPERATIONS (a file), for those elementwise operations; with FASTACT_ROWS, for row-wise calls; with FASTACT_PIPELINE, for pipelines; without, for all else.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <type_traits>
 #if FASTACT_F16C || FASTACT_VECTOR_BYTES >= 32
 #include <immintrin.h>
 #endif
@@ -35,14 +37,16 @@ static_assert(Lanes<PackF>::count <= SPLAT);
 #include FASTACT_OPERATIONS  // written by lower.py: structs and the table `entries`
 #elif defined(FASTACT_PIPELINE)
 #include "pipeline.hpp"
-#else
-#include "rowwise.hpp"
+#elif defined(FASTACT_ROWS)
+#include "rows.hpp"
 #endif
 }  // namespace
 }  // namespace
 
 #define FASTACT_RUN_PIPELINE FASTACT_JOIN(fastact_pipeline_, FASTACT_ISA)
 extern "C" void FASTACT_RUN_PIPELINE(const fastact_job *job, std::size_t band);
+#define FASTACT_RUN_ROWS FASTACT_JOIN(fastact_rows_, FASTACT_ISA)
+extern "C" void FASTACT_RUN_ROWS(const fastact_job *job, std::size_t band);
 #define FASTACT_TABLE(part) FASTACT_JOIN(FASTACT_JOIN(FASTACT_JOIN(fastact_table_, FASTACT_ISA), _), part)
 #ifdef FASTACT_PART
 extern "C" const fastact_table FASTACT_TABLE(FASTACT_PART);
@@ -50,6 +54,8 @@ const fastact_table FASTACT_TABLE(FASTACT_PART) = {sizeof(FASTACT_JOIN(fastact_,
                                                   FASTACT_JOIN(fastact_, FASTACT_ISA)::entries};
 #elif defined(FASTACT_PIPELINE)
 void FASTACT_RUN_PIPELINE(const fastact_job *job, std::size_t band) { FASTACT_JOIN(fastact_, FASTACT_ISA)::pipeline(job, band); }
+#elif defined(FASTACT_ROWS)
+void FASTACT_RUN_ROWS(const fastact_job *job, std::size_t band) { FASTACT_JOIN(fastact_, FASTACT_ISA)::rows(job, band); }
 #else
 #include "parts.hpp"  // written by the build: FASTACT_PARTS(each)
 extern "C" {
@@ -65,9 +71,7 @@ const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA) = {
     sizeof(FASTACT_JOIN(tables_, FASTACT_ISA)) / sizeof(fastact_table *),
     FASTACT_JOIN(tables_, FASTACT_ISA),
     FASTACT_JOIN(fastact_, FASTACT_ISA)::run,
-    FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax,
-    FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax_backward,
-    FASTACT_JOIN(fastact_, FASTACT_ISA)::softmax_backward_from_output,
+    FASTACT_RUN_ROWS,
     FASTACT_RUN_PIPELINE,
 };
 #endif

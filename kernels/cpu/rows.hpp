@@ -189,17 +189,413 @@ template <class U_> struct RowNumbers {
     int power;
 };
 
-template <class F_, bool along> struct Row : RowNumbers<std::conditional_t<along, double, LaneValues<Lanes<F_>::count>>> {
+
+#define FASTACT_METHOD inline __attribute__((always_inline))
+
+// Element r of a row stands at xs + r, or, with rows side by side, at xs + r * width + lane.
+template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<along_, double, LaneValues<Lanes<F_>::count>>> {
     using F = F_;
     using T = Scalar<F>;
-    using U = typename RowNumbers<std::conditional_t<along, double, LaneValues<Lanes<F>::count>>>::U;
+    using U = std::conditional_t<along_, double, LaneValues<Lanes<F>::count>>;
+    static constexpr bool along = along_;
     static constexpr std::size_t width = Lanes<F>::count;
     std::size_t n;
     const T *xs, *gs, *softs, *weights;
-    T *ys, *memo;  // memo is null where nothing need be remembered
+    T *ys, *memo;  // memo: null where nothing need be remembered
 
-    FASTACT_FUNCTION F take(const T *p, Whole at, T) { return ::load<F>(p + at.i); }
-    FASTACT_FUNCTION F take(const T *p, Part at, T rest) { return load_some(p + at.i, at.left, Pack<F>::splat(rest)); }
-    FASTACT_FUNCTION void give(T *p, Whole at, F v) { store(p + at.i, v); }
-    FASTACT_FUNCTION void give(T *p, Part at, F v) { store_some(p + at.i, v, at.left); }
+    FASTACT_METHOD F take(const T *p, Whole at, T) const { return load<F>(p + at.i); }
+    FASTACT_METHOD F take(const T *p, Part at, T rest) const { return load_some(p + at.i, at.left, Pack<F>::splat(rest)); }
+    FASTACT_METHOD void give(T *p, Whole at, F v) const { store(p + at.i, v); }
+    FASTACT_METHOD void give(T *p, Part at, F v) const { store_some(p + at.i, v, at.left); }
+
+    template <class At> FASTACT_METHOD F x(At at) const { return take(xs, at, -__builtin_inff()); }
+    template <class At> FASTACT_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0) : Pack<F>::splat(T(0)); }
+    template <class At> FASTACT_METHOD F soft(At at) const { return take(softs, at, 0); }
+    template <class At> FASTACT_METHOD F weight(At at) const {
+        if constexpr (along) return take(weights, at, 0);
+        else return Pack<F>::splat(weights[at.i / width]);
+    }
+    template <class At> FASTACT_METHOD F remember(At at, F v) const {
+        if (memo) give(memo, at, v);
+        return v;
+    }
+    template <class At, class Term> FASTACT_METHOD F recall(At at, Term) const { return take(memo, at, 0); }
+    template <class At> FASTACT_METHOD F recall_only(At at) const { return take(memo, at, 0); }
+    template <class At> FASTACT_METHOD void put(At at, F v) const { give(ys, at, v); }
+
+    template <class Body> FASTACT_METHOD void each(Body body) const {
+        if constexpr (along) {
+            std::size_t i = 0;
+            for (; i + width <= n; i += width) body(Whole{i});
+            if (i < n) body(Part{i, n - i});
+        } else {
+            for (std::size_t i = 0; i < n * width; i += width) body(Whole{i});
+        }
+    }
+    template <class Term> FASTACT_METHOD U max(Term term) const {
+        F m = Pack<F>::splat(T(-__builtin_inff()));
+        if constexpr (along) {
+            F m2 = m;  // a second chain
+            std::size_t i = 0;
+            for (; i + 2 * width <= n; i += 2 * width) m = pymax(m, term(Whole{i})), m2 = pymax(m2, term(Whole{i + width}));
+            if (i + width <= n) m = pymax(m, term(Whole{i})), i += width;
+            if (i < n) m2 = pymax(m2, term(Part{i, n - i}));
+            const auto half = largest_half(pymax(m, m2));
+            T spare[Lanes<decltype(+half)>::count];
+            store(spare, half);
+            return joined_lanes<Lanes<decltype(+half)>::count>(spare, [](T a, T b) { return b > a ? b : a; });
+        } else {
+            each([&](auto at) { m = pymax(m, term(at)); });
+            return unpacked(m);
+        }
+    }
+    FASTACT_METHOD U result_of(const Adder<F> &sum) const {
+        if constexpr (along) return total_of<F>(sum);
+        else {
+            U u;
+            Adder<F>::put(sum, u.v);
+            return u;
+        }
+    }
+    template <class At> FASTACT_METHOD F counted(At, F v) const { return v; }
+    FASTACT_METHOD F counted(Part at, F v) const {  // nothing beyond the row
+        T spare[width];
+        store(spare, v);
+        return load_some(spare, at.left, Pack<F>::splat(T(0)));
+    }
+    template <class Term> FASTACT_METHOD U sum(Term term) const {
+        Adder<F> sum;
+        each([&](auto at) { Adder<F>::add(sum, counted(at, term(at))); });
+        return result_of(sum);
+    }
+    struct Two {
+        U a, b;
+    };
+    template <class Term> FASTACT_METHOD Two sum2(Term term) const {
+        Adder<F> a, b;
+        each([&](auto at) {
+            const auto v = term(at);
+            Adder<F>::add(a, counted(at, v.a));
+            Adder<F>::add(b, counted(at, v.b));
+        });
+        return {result_of(a), result_of(b)};
+    }
+    // The first place where `test` holds, 0 if there is none.
+    template <class Test> FASTACT_METHOD U first(Test test) const {
+        U place;
+        set_all(place, -1.0);
+        each([&](auto at) {
+            T found[width];
+            store(found, select(test(at), Pack<F>::splat(T(1)), Pack<F>::splat(T(0))));
+            for (std::size_t i = 0; i < width; i++) {
+                if constexpr (along) place = place < 0.0 && found[i] != 0 ? static_cast<double>(at.i + i) : place;
+                else place.v[i] = place.v[i] < 0.0 && found[i] != 0 ? static_cast<double>(at.i / width) : place.v[i];
+            }
+        });
+        return lanes([](double p) { return p < 0.0 ? 0.0 : p; }, place);
+    }
+    FASTACT_METHOD F pack(const U &u) const {
+        if constexpr (along) return Pack<F>::splat(static_cast<T>(u));
+        else {
+            T spare[width];
+            for (std::size_t i = 0; i < width; i++) spare[i] = static_cast<T>(u.v[i]);
+            return load<F>(spare);
+        }
+    }
+    FASTACT_METHOD U unpacked(F v) const {
+        T spare[width];
+        store(spare, v);
+        if constexpr (along) return spare[0];
+        else {
+            U u;
+            for (std::size_t i = 0; i < width; i++) u.v[i] = spare[i];
+            return u;
+        }
+    }
+    FASTACT_METHOD U peek(const U &place) const {
+        if constexpr (along) return xs[static_cast<std::size_t>(place)];
+        else {
+            U u;
+            for (std::size_t i = 0; i < width; i++) u.v[i] = xs[static_cast<std::size_t>(place.v[i]) * width + i];
+            return u;
+        }
+    }
+    FASTACT_METHOD void poke(const U &place, const U &value) const {
+        if constexpr (along) ys[static_cast<std::size_t>(place)] = static_cast<T>(value);
+        else
+            for (std::size_t i = 0; i < width; i++) ys[static_cast<std::size_t>(place.v[i]) * width + i] = static_cast<T>(value.v[i]);
+    }
 };
+
+// ---------------------------------------------------------------- tiles
+
+template <class T> static T value_at(int kind, const void *data, std::ptrdiff_t i) {
+    T v;
+    widen_any(kind, static_cast<const char *>(data) + i * static_cast<std::ptrdiff_t>(kind_size[kind]), &v, 1);
+    return v;
+}
+
+// Gumbel noise for each element's place: the number of fastact/noise.py, in the middle of its step, so that it is never 0.
+static double gumbel_at(std::uint64_t seed, std::uint64_t place) {
+    std::uint64_t z = seed + (place + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return -std::log(-std::log(static_cast<double>(z >> 40) * 0x1p-24 + 0x1p-25));
+}
+
+// What a call's tiles have in common. Row r's element i in lane c of a tile that begins at row `first` (o, c0).
+template <class F, bool along_, int program, int direction> struct Tiles {
+    using R = Row<F, along_>;
+    using T = Scalar<F>;
+    static constexpr std::size_t width = along_ ? 1 : Lanes<F>::count, pack = Lanes<F>::count;
+    static constexpr bool along = along_, loss = program >= programs::CROSS_ENTROPY;
+    const fastact_rows &call;
+    const bool gathered;  // rows that follow each other, one a lane
+    const bool plain;     // stored in the working type, nothing to be done before or after
+    const std::size_t n, size, padded;
+    T *z, *g, *soft, *weights, *spare;
+    unsigned char *kept;  // [n][width], or null
+    double *dbias;
+
+    explicit Tiles(const fastact_rows &c, bool gather)
+        : call(c), gathered(gather),
+          plain(c.kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32) && !c.bias.data && !c.where.data && !c.limits && !c.has_noise && c.scale == 1.0), n(c.n),
+          size(kind_size[c.kind]), padded((c.n + pack - 1) / pack * pack) {}
+
+    // One block of memory for all: null if there is none.
+    void *allocate() {
+        const std::size_t tile = along ? padded : n * width, tiles = 4;
+        void *block = std::malloc((tiles * tile + padded + pack) * sizeof(T) + (call.where.data || call.limits ? n * width : 0) + 64);
+        if (!block) return nullptr;
+        z = reinterpret_cast<T *>((reinterpret_cast<std::uintptr_t>(block) + 63) / 64 * 64);
+        g = z + tile, soft = g + tile, spare = soft + tile, weights = spare + tile;
+        kept = call.where.data || call.limits ? reinterpret_cast<unsigned char *>(weights + padded) : nullptr;
+        if (call.weight)
+            for (std::size_t i = 0; i < n; i++) weights[i] = static_cast<T>(call.weight[i]);
+        return block;
+    }
+
+    // Elements of the rows from (o, c), w of them, as a tile; what is beyond, in lanes or at the end of a row, is `rest`.
+    void fill(const void *from, T *tile, std::size_t o, std::size_t c, std::size_t w, T rest) const {
+        const char *p = static_cast<const char *>(from) + (o * n * call.inner + c) * size;
+        if constexpr (along) {
+            widen_any(call.kind, p, tile, n);
+            for (std::size_t i = n; i < padded; i++) tile[i] = rest;
+        } else if (gathered) {
+            for (std::size_t lane = 0; lane < width; lane++) {
+                if (lane < w) widen_any(call.kind, p + lane * n * size, spare, n);
+                for (std::size_t r = 0; r < n; r++) tile[r * width + lane] = lane < w ? spare[r] : T(0);
+            }
+        } else {
+            for (std::size_t r = 0; r < n; r++) {
+                widen_any(call.kind, p + r * call.inner * size, tile + r * width, w);
+                for (std::size_t lane = w; lane < width; lane++) tile[r * width + lane] = 0;
+            }
+        }
+    }
+    void spill(const T *tile, void *to, std::size_t o, std::size_t c, std::size_t w) const {
+        char *p = static_cast<char *>(to) + (o * n * call.inner + c) * size;
+        if constexpr (along) narrow_any(call.kind, tile, p, n);
+        else if (gathered) {
+            for (std::size_t lane = 0; lane < w; lane++) {
+                for (std::size_t r = 0; r < n; r++) spare[r] = tile[r * width + lane];
+                narrow_any(call.kind, spare, p + lane * n * size, n);
+            }
+        } else {
+            for (std::size_t r = 0; r < n; r++) narrow_any(call.kind, tile + r * width, p + r * call.inner * size, w);
+        }
+    }
+    // body(element of the tile, its offset in what is spread) for all elements of all rows
+    template <class Body> FASTACT_METHOD void spread_over(const fastact_spread &s, std::size_t o, std::size_t c, std::size_t w, Body body) const {
+        for (std::size_t lane = 0; lane < w; lane++) {
+            std::ptrdiff_t at = gathered ? s.outer[o + lane] + s.inner[0] : s.outer[o] + s.inner[c + lane];
+            for (std::size_t r = 0; r < n; r++, at += s.step) body(r * width + lane, at);
+        }
+    }
+
+    void prepare(std::size_t o, std::size_t c, std::size_t w) const {
+        const T scale = static_cast<T>(call.scale), bias_scale = static_cast<T>(call.bias_scale);
+        const std::size_t tile = along ? padded : n * width;
+        if (call.bias.data) {
+            if (along && call.bias.step == 1) widen_any(call.kind, static_cast<const char *>(call.bias.data) + (call.bias.outer[o] + call.bias.inner[0]) * static_cast<std::ptrdiff_t>(size), spare, n);
+            else spread_over(call.bias, o, c, w, [&](std::size_t i, std::ptrdiff_t at) { spare[i] = value_at<T>(call.kind, call.bias.data, at); });
+            if (bias_scale != T(1))
+                for (std::size_t i = 0; i < tile; i++) spare[i] *= bias_scale;
+            for (std::size_t i = 0; i < tile; i++) z[i] = fused(z[i], scale, spare[i]);
+        } else if (scale != T(1)) {
+            for (std::size_t i = 0; i < tile; i++) z[i] *= scale;
+        }
+        if (call.has_noise)
+            for (std::size_t lane = 0; lane < w; lane++)
+                for (std::size_t r = 0; r < n; r++) {
+                    const std::size_t place = gathered ? (o + lane) * n + r : (o * n + r) * call.inner + c + lane;
+                    z[r * width + lane] += static_cast<T>(call.bias_scale * gumbel_at(call.noise, place));
+                }
+        if (!kept) return;
+        if (call.where.data) spread_over(call.where, o, c, w, [&](std::size_t i, std::ptrdiff_t at) { kept[i] = static_cast<const unsigned char *>(call.where.data)[at] != 0; });
+        else __builtin_memset(kept, 1, n * width);
+        if (call.limits)
+            for (std::size_t lane = 0; lane < w; lane++) {
+                const std::int64_t limit = call.limits[o * call.inner + c + lane];
+                for (std::size_t r = limit > 0 ? static_cast<std::size_t>(limit) : 0; r < n; r++) kept[r * width + lane] = 0;
+            }
+        const T left_out = direction == programs::BACKWARD_FROM_OUTPUT && program != programs::LOG_SOFTMAX ? T(0) : -T(__builtin_inff());
+        for (std::size_t r = 0; r < n; r++)
+            for (std::size_t lane = 0; lane < w; lane++) {
+                const std::size_t i = r * width + lane;
+                z[i] = kept[i] ? z[i] : left_out;
+                if (call.grad) g[i] = kept[i] ? g[i] : T(0);
+            }
+    }
+    static T fused(T a, T b, T c) {
+        if constexpr (sizeof(T) == 8) return __builtin_fma(a, b, c);
+        else return __builtin_fmaf(a, b, c);
+    }
+
+    // What stands where something was left out, and the gradients of bias and scale.
+    void finish(T *y, std::size_t o, std::size_t c, std::size_t w, R &row) const {
+        if (kept)
+            for (std::size_t lane = 0; lane < w; lane++) {
+                bool some = false;
+                for (std::size_t r = 0; r < n; r++) some |= kept[r * width + lane] != 0;
+                T gone = direction == programs::VALUE && program == programs::LOG_SOFTMAX ? -T(__builtin_inff()) : T(0);
+                if (!some && call.masked_nan) gone = T(__builtin_nanf(""));
+                if (y)
+                    for (std::size_t r = 0; r < n; r++)
+                        if (!kept[r * width + lane]) y[r * width + lane] = gone;
+                if (!some) {
+                    const double none = call.masked_nan ? __builtin_nan("") : 0.0;
+                    set_lane(row.lse, lane, call.sink ? row_number(call.sink, call.sink_step, o, c, lane) : call.masked_nan ? none : -__builtin_inf());
+                    set_lane(row.dalpha, lane, none);
+                    if (!call.sink || call.masked_nan) set_lane(row.dsink, lane, none);
+                }
+            }
+        if (!y) return;
+        if (call.dbias) spread_over(call.bias, o, c, w, [&](std::size_t i, std::ptrdiff_t at) { dbias[at] += call.bias_scale * y[i]; });
+        if (direction != programs::VALUE && !loss && call.scale != 1.0)
+            for (std::size_t i = 0; i < (along ? padded : n * width); i++) y[i] *= static_cast<T>(call.scale);
+    }
+
+    static void set_lane(double &u, std::size_t, double v) { u = v; }
+    template <int k> static void set_lane(LaneValues<k> &u, std::size_t lane, double v) { u.v[lane] = v; }
+    double row_number(const double *p, int step, std::size_t o, std::size_t c, std::size_t lane) const { return p[step ? o * call.inner + c + lane : 0]; }
+    template <class U> void numbers(U &u, const double *p, int step, std::size_t o, std::size_t c, std::size_t w, double rest) const {
+        set_all(u, rest);
+        if (p)
+            for (std::size_t lane = 0; lane < w; lane++) set_lane(u, lane, row_number(p, step, o, c, lane));
+    }
+    template <class U> void results(const U &u, double *p, std::size_t o, std::size_t c, std::size_t w) const {
+        if (!p) return;
+        const double *v = reinterpret_cast<const double *>(&u);
+        for (std::size_t lane = 0; lane < w; lane++) p[o * call.inner + c + lane] = v[lane];
+    }
+
+    // The rows (o, c), w of them.
+    void tile(std::size_t o, std::size_t c, std::size_t w) {
+        R row;
+        row.n = n;
+        if (along && call.limits) row.n = call.limits[o] < 0 ? 0 : std::min(n, static_cast<std::size_t>(call.limits[o]));
+        const std::size_t base = (o * n * call.inner + c) * size;
+        const bool direct = plain && along;
+        const bool wants = call.out != nullptr;
+        T *const y = !wants ? nullptr : direct ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
+        if (direct) {
+            row.xs = reinterpret_cast<const T *>(static_cast<const char *>(call.x) + base);
+            row.gs = reinterpret_cast<const T *>(static_cast<const char *>(call.grad) + (call.grad ? base : 0));
+            row.softs = reinterpret_cast<const T *>(static_cast<const char *>(call.soft) + (call.soft ? base : 0));
+        } else {
+            fill(call.x, z, o, c, w, -T(__builtin_inff()));
+            if (call.grad) fill(call.grad, g, o, c, w, 0);
+            if (call.soft) fill(call.soft, soft, o, c, w, 0);
+            prepare(o, c, w);
+            row.xs = z, row.gs = g, row.softs = soft;
+        }
+        // What is remembered may not overwrite x before the result is known, where x is not ours and the result is a gradient in its place.
+        row.weights = weights, row.ys = y;
+        row.memo = !wants ? nullptr : direct && direction != programs::VALUE ? z : direct ? y : z;
+        row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
+        row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = wants, row.wants_dalpha = call.dalpha;
+        row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
+        numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
+        numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
+        numbers(row.row_grad, call.row_grad, 1, o, c, w, 0.0);
+        set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
+        if constexpr (loss) {
+            set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);
+            if (call.labels)
+                for (std::size_t lane = 0; lane < w; lane++) {
+                    const std::int64_t label = call.labels[o * call.inner + c + lane];
+                    const bool on = !(call.has_ignore && label == call.ignore);
+                    set_lane(row.active, lane, on);
+                    set_lane(row.label, lane, on ? static_cast<double>(label) : 0.0);
+                    if (call.weight) set_lane(row.label_weight, lane, on ? call.weight[label] : 0.0);
+                }
+        }
+        programs::run<program, direction>(row);
+        if (!direct) {
+            finish(y, o, c, w, row);
+            if (y) spill(y, call.out, o, c, w);
+        }
+        results(row.lse, call.lse, o, c, w);
+        results(row.dsink, call.dsink, o, c, w);
+        results(row.dalpha, call.dalpha, o, c, w);
+        if constexpr (loss) results(row.loss, call.loss, o, c, w);
+    }
+
+    void band(std::size_t b) {
+        void *const block = allocate();
+        if (!block) {
+            __atomic_store_n(call.failed, 1, __ATOMIC_RELAXED);
+            return;
+        }
+        dbias = call.dbias ? call.dbias + b * call.bias_size : nullptr;
+        const std::size_t bands = call.job.bands;
+        if constexpr (along) {
+            for (std::size_t o = call.outer * b / bands; o < call.outer * (b + 1) / bands; o++) tile(o, 0, 1);
+        } else if (gathered) {
+            const std::size_t tiles = (call.outer + width - 1) / width;
+            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) tile(t * width, 0, call.outer - t * width < width ? call.outer - t * width : width);
+        } else {
+            const std::size_t across = (call.inner + width - 1) / width, tiles = call.outer * across;
+            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) {
+                const std::size_t c = t % across * width;
+                tile(t / across, c, call.inner - c < width ? call.inner - c : width);
+            }
+        }
+        std::free(block);
+    }
+};
+
+// ---------------------------------------------------------------- a band of any call
+
+template <class F, int program, int direction> static void rows_band(const fastact_rows &call, std::size_t band) {
+    const bool gathered = call.inner == 1 && call.n <= call.gather;
+    if (call.inner == 1 && !gathered) Tiles<F, true, program, direction>(call, false).band(band);
+    else Tiles<F, false, program, direction>(call, gathered).band(band);
+}
+template <int program, int direction> static void rows_typed(const fastact_rows &call, std::size_t band) {
+    if constexpr (program == programs::ENTMAX) rows_band<PackD, program, direction>(call, band);
+    else if (call.wide || call.kind == FLOAT64) rows_band<PackD, program, direction>(call, band);
+    else rows_band<PackF, program, direction>(call, band);
+}
+template <int program> static void rows_directed(const fastact_rows &call, std::size_t band) {
+    if (program >= programs::CROSS_ENTROPY || call.direction == programs::VALUE) rows_typed<program, programs::VALUE>(call, band);
+    else if constexpr (program < programs::CROSS_ENTROPY) {
+        if (call.direction == programs::BACKWARD) rows_typed<program, programs::BACKWARD>(call, band);
+        else if constexpr (program != programs::HARDMAX) rows_typed<program, programs::BACKWARD_FROM_OUTPUT>(call, band);
+    }
+}
+static void rows(const fastact_job *job, std::size_t band) {
+    const fastact_rows &call = *reinterpret_cast<const fastact_rows *>(job);
+    switch (call.program) {
+    case programs::SOFTMAX: return rows_directed<programs::SOFTMAX>(call, band);
+    case programs::LOG_SOFTMAX: return rows_directed<programs::LOG_SOFTMAX>(call, band);
+    case programs::HARDMAX: return rows_directed<programs::HARDMAX>(call, band);
+    case programs::SPARSEMAX: return rows_directed<programs::SPARSEMAX>(call, band);
+    case programs::ENTMAX15: return rows_directed<programs::ENTMAX15>(call, band);
+    case programs::ENTMAX: return rows_directed<programs::ENTMAX>(call, band);
+    case programs::CROSS_ENTROPY: return rows_directed<programs::CROSS_ENTROPY>(call, band);
+    default: return rows_directed<programs::MULTI_MARGIN>(call, band);
+    }
+}

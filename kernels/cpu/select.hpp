@@ -94,12 +94,6 @@ static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int 
     isa->run(entry, kind, wide, in, step, out, n);
 }
 
-static int fastact_run_rowwise(fastact_rowwise function, int kind, int wide, const void *x, const void *other, const unsigned char *where,
-                               int masked_nan, void *out, std::size_t outer, std::size_t n, std::size_t inner) {
-    fastact_environment environment;
-    return function(kind, wide, x, other, where, masked_nan, out, outer, n, inner);
-}
-
 // One band of a job, and all of them: what threads of any making call.
 static void fastact_run_band(const fastact_job *job, std::size_t band) {
     fastact_environment environment;

@@ -1,9 +1,9 @@
-"""Functions of a whole row. Their loops are written by hand for each target; the scalar terms they are made of stand here."""
+"""Functions of a whole row. The scalar terms they are made of stand here; what is done with a row, in ``rows/programs.hpp``."""
 
 from __future__ import annotations
 
 from functools import reduce
-from math import fsum, inf
+from math import fsum, inf, log
 from typing import Any
 
 from .language import abs, activation, bits, fma, from_bits, max, pick, poly, primitive
@@ -63,6 +63,11 @@ def power_unit(u: Any, power: Any) -> Any:
     return exp(power * log_positive(max(u, pick(u, 1e-37, 1e-307))))
 
 
+# ---------------------------------------------------------------- the functions, here of one row, a sequence of NumPy floats
+
+# What a row does with these is in rows/programs.hpp.
+
+
 @activation(
     formula="exp(x - max(x)) / sum(exp(x - max(x)))",
     derivative_formula="dx = y * (grad - sum(grad * y))",
@@ -72,8 +77,127 @@ def power_unit(u: Any, power: Any) -> Any:
     source="Bridle (1990)",
 )
 def softmax(x: Any) -> Any:
-    """Normalised exponentials of each row; here of one, a sequence of NumPy floats."""
+    """Normalised exponentials of each row."""
     largest = reduce(max, x, -inf)  # passes over NaN, whose own term then makes the sum one
     terms = [softmax_term(v, largest) for v in x]
     total = fsum(terms)
     return [term / total for term in terms]
+
+
+@activation(
+    formula="x - max(x) - log(sum(exp(x - max(x))))",
+    derivative_formula="dx = grad - exp(y) * sum(grad)",
+    value_range="[-inf, 0]",
+    family="rowwise",
+    cost="exp",
+    source="logarithm of softmax",
+)
+def log_softmax(x: Any) -> Any:
+    """The logarithm of softmax, accurate where softmax itself is 1 or underflows."""
+    largest = reduce(max, x, -inf)
+    total = log(fsum(softmax_term(v, largest) for v in x))
+    return [log_softmax_term(v, largest, total, 0.0) for v in x]
+
+
+@activation(
+    formula="exp(min(x) - x) / sum(exp(min(x) - x))",
+    derivative_formula="dx = -y * (grad - sum(grad * y))",
+    value_range="[0, 1]",
+    family="rowwise",
+    cost="exp",
+    source="softmax of -x",
+)
+def softmin(x: Any) -> Any:
+    """Softmax of -x: the smallest elements get the largest shares."""
+    return softmax([-v for v in x])
+
+
+@activation(
+    formula="max(x) + log(sum(exp(x - max(x))))",
+    derivative_formula="dx = grad * softmax(x)",
+    value_range="[-inf, inf]",
+    family="rowwise",
+    cost="exp",
+    source="a smooth maximum",
+)
+def logsumexp(x: Any) -> Any:
+    """The logarithm of the sum of exponentials: one number a row."""
+    largest = reduce(max, x, -inf)
+    return largest + log(fsum(softmax_term(v, largest) for v in x))
+
+
+@activation(
+    formula="1 at the first of the largest elements, 0 elsewhere",
+    derivative_formula="dx = 0",
+    value_range="{0, 1}",
+    family="rowwise",
+    cost="move",
+    source="ONNX, Hardmax",
+)
+def hardmax(x: Any) -> Any:
+    """One-hot vector of the largest element, the first of several."""
+    place = list(x).index(reduce(max, x, -inf))
+    return [1.0 if i == place else 0.0 for i in range(len(x))]
+
+
+@activation(
+    formula="softmax((x + gumbel) / temperature), gumbel = -log(-log(u)), u uniform in (0, 1)",
+    derivative_formula="dx = y * (grad - sum(grad * y)) / temperature",
+    value_range="[0, 1]",
+    family="rowwise",
+    cost="erf",
+    source="Jang, Gu and Poole (2017); Maddison, Mnih and Teh (2017)",
+)
+def gumbel_softmax(x: Any) -> Any:
+    """A relaxed sample of the category that softmax gives the probabilities of; here without its noise."""
+    return softmax(x)
+
+
+@activation(
+    formula="max(x - tau, 0), with tau such that the row sums to 1",
+    derivative_formula="dx = grad - mean of grad where y > 0, there; 0 elsewhere",
+    value_range="[0, 1]",
+    family="rowwise",
+    cost="move",
+    source="Martins and Astudillo (2016)",
+)
+def sparsemax(x: Any) -> Any:
+    """The point of the simplex nearest to the row: small elements become exactly 0."""
+    x = sorted(x, reverse=True)
+    count = [k for k in range(1, len(x) + 1) if 1 + k * x[k - 1] > fsum(x[:k])][-1]
+    tau = (fsum(x[:count]) - 1) / count
+    return [max(v - tau, 0.0) for v in x]
+
+
+@activation(
+    formula="max(x / 2 - tau, 0)^2, with tau such that the row sums to 1",
+    derivative_formula="dx = s * (grad - sum(s * grad) / sum(s)), s = sqrt(y)",
+    value_range="[0, 1]",
+    family="rowwise",
+    cost="move",
+    source="Peters, Niculae and Martins (2019)",
+)
+def entmax15(x: Any) -> Any:
+    """Half-way between softmax and sparsemax: entmax with alpha 1.5."""
+    return entmax(x, 1.5)
+
+
+@activation(
+    formula="max((alpha - 1) * x - tau, 0)^(1 / (alpha - 1)), with tau such that the row sums to 1",
+    derivative_formula="dx = s * (grad - sum(s * grad) / sum(s)), s = y^(2 - alpha)",
+    value_range="[0, 1]",
+    params={"alpha": 1.5},
+    learnable=("alpha",),
+    family="rowwise",
+    cost="erf",
+    source="Blondel, Martins and Niculae (2019); Correia, Niculae and Martins (2019)",
+)
+def entmax(x: Any, alpha: Any) -> Any:
+    """The family from softmax (alpha 1) over entmax15 (1.5) to sparsemax (2) and beyond; alpha at least 1, computed in float64."""
+    z = [(alpha - 1) * (v - reduce(max, x, -inf)) for v in x]
+    low, high = -1.0, 0.0
+    for _ in range(60):
+        tau = (low + high) / 2
+        total = fsum(max(v - tau, 0.0) ** (1 / (alpha - 1)) for v in z)
+        low, high = (tau, high) if total >= 1 else (low, tau)
+    return [max(v - low, 0.0) ** (1 / (alpha - 1)) for v in z]

@@ -14,12 +14,8 @@ from ..lower import Operation, Program, to_numba
 
 #: Elements of one piece of work; arrays of fewer are not worth a second thread.
 CHUNK = 16384
-#: Row-wise: rows in a tile (as in rowwise.py), and the layouts that its modules are written for.
-WIDTH = 64
-LAYOUTS = ("rows", "neighbours", "gathered")
 
 _HERE = Path(__file__).parent
-_CUT = "# ---------------------------------------------------------------- a generated module starts here\n"
 
 
 def working(kind: str, wide: bool) -> str:
@@ -99,35 +95,3 @@ def elementwise(program: Program, operation: Operation, kind: str, wide: bool, p
         f"        chunk(i * CHUNK, min(n, (i + 1) * CHUNK), {names})",
     ]
     return _heading(operation.function, kind, wide) + _opening(program, [operation.function], kind, wide) + "\n".join([*lines, ""])
-
-
-def rowwise(program: Program, direction: str, kind: str, wide: bool, parallel: bool, layout: str, masked: bool) -> str:
-    """The module of softmax in one direction.
-
-    ``run(bands, tiles, x, grad, where, out, scratch, size, outer, n, inner, masked_nan)``: the tiles in `bands` pieces of work, each
-    with `size` bytes of scratch.
-    """
-    text = (_HERE / "rowwise.py").read_text(encoding="utf-8")
-    settings = _set(text, DIRECTION=repr(direction), LAYOUT=repr(layout), MASKED=masked)
-    head, _, body = settings.partition(_CUT)
-    heading = _heading(f"softmax {direction}", kind, wide)
-    names = "outer, n, inner, masked_nan"
-    lines = [
-        "",
-        "",
-        f"@entry({parallel}, {', '.join(['types.intp'] * 11)}, types.boolean)",
-        f"def run(bands, tiles, x, grad, where, out, scratch, size, {names}):",
-        "    for i in prange(bands):",
-        f"        band(x, grad, where, out, scratch + i * size, i * tiles // bands, (i + 1) * tiles // bands, {names})",
-        "",
-    ]
-    return heading + _opening(program, ["softmax_term"], kind, wide) + head[head.index("\nDIRECTION = ") :] + body + "\n".join(lines)
-
-
-def plan(outer: int, n: int, inner: int) -> tuple[str, int, int]:
-    """Row-wise: the layout, the number of tiles and the elements of a tile, for an array [outer][n][inner]."""
-    if inner == 1 and n >= 64:
-        return "rows", outer, (n + 31) // 32 * 32
-    if inner >= WIDTH:
-        return "neighbours", outer * -(-inner // WIDTH), n * WIDTH
-    return "gathered", -(-outer * inner // WIDTH), n * WIDTH
