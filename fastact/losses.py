@@ -320,32 +320,25 @@ class RowLoss(Loss):
                 row_grad = xp.ascontiguousarray(grad.astype(np.float64)).reshape(-1)
             else:
                 scale *= grad
-        result = target = loss = None
-        if wants["dx"]:
-            result = xp.empty(x.shape, x.dtype.newbyteorder("=")) if targets["dx"] is None else module.asarray(targets["dx"])
-            target = module.contiguous(result).reshape(outer, n, inner)
-        if wants["loss"]:
-            loss = xp.zeros(outer * inner, np.float64)
-
-        def apart(a: Any, *, same: bool = False) -> Any:
-            return a if a is None or target is None else module.apart(a, target, same=same)
-
-        own = {name: apart(value) if hasattr(value, "shape") else value for name, value in settings.items()}
-        call_of_rows = Rows(
+        loss = xp.zeros(outer * inner, np.float64) if wants["loss"] else None
+        like = {"x": x, "soft": settings.pop("soft", None)}
+        laid, target, finish = module.lay_rows(like, (axis,), targets["dx"], wants["dx"])
+        if laid["soft"] is not None and target is not None and xp.may_share_memory(laid["soft"], target):
+            laid["soft"] = laid["soft"].copy()  # it is read again when the result has been written to
+        rows = Rows(
             self.program,
             "value_and_grad",
             call.kind,
             call.wide,
-            apart(module.contiguous(x).reshape(outer, n, inner), same=True),
+            **laid,
             out=target,
             loss=loss,
             row_scale=scale,
-            row_grad=apart(row_grad),
-            **own,
+            row_grad=row_grad,
+            **settings,
         )
-        call.serve("exp", lambda backend: backend.rows(call_of_rows))
-        if target is not None:
-            module.put_back(result, target)
+        call.serve("exp", lambda backend: backend.rows(rows))
+        dx = finish() if wants["dx"] else None
         if loss is not None:
             if call.reduction == "none":
                 loss = call.stored(loss.reshape(losses), targets["loss"])
@@ -353,7 +346,7 @@ class RowLoss(Loss):
                 with np.errstate(all="ignore"):
                     total = loss.sum()
                     loss = call.stored(total / np.float64(divisor) if mean else total, targets["loss"])
-        return loss, result
+        return loss, dx
 
 
 def _inverse(divisor: float) -> float:
@@ -365,8 +358,9 @@ def _classes(call: _Call, n: int, losses: tuple[int, ...], ignore: int | None) -
     label, xp = call.label, call.xp
     labels = call.module.asarray(call.bound["labels"])
     if tuple(labels.shape) != losses:
+        at = call.bound["axis"]
         raise ValueError(
-            f"{label}: labels has shape {tuple(labels.shape)}, but logits without axis {call.bound['axis']} has {losses}; they must be the same"
+            f"{label}: labels has shape {tuple(labels.shape)}, but logits without axis {at} has {losses}; they must be the same"
         )
     flat = xp.ascontiguousarray(labels.astype(np.int64)).reshape(-1)
     if not flat.size:
@@ -430,17 +424,12 @@ class SoftmaxCrossEntropy(RowLoss):
                 raise ValueError(
                     f"{call.label}: ignore_index={ignore} needs integer labels, but labels are probabilities; give rows a weight of 0"
                 )
-            found["soft"] = call.module.contiguous(_like(call, "labels")).reshape(-1, n, _inner(call))
+            found["soft"] = _like(call, "labels")
             count = math.prod(losses)
             divisor = float(count)
         # Its part of the mean is over the number of rows, whatever their weights.
         found["z_loss"] = z_loss * divisor / count if z_loss and count and call.reduction == "mean" else z_loss
         return found, divisor
-
-
-def _inner(call: _Call) -> int:
-    axis = common.position(call.label, call.bound["axis"], call.x.ndim)
-    return math.prod(call.x.shape[axis + 1 :])
 
 
 def _integral(call: _Call) -> bool:

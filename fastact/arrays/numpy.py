@@ -103,22 +103,10 @@ def run_elementwise(
     return found
 
 
-def contiguous(a: Array) -> Array:
-    """`a` as kernels of rows want it, two-byte floats as integers: a view if it lies so, else a copy."""
-    return np.require(_bits(a), _bits(a).dtype.newbyteorder("="), ["C", "A"])
-
-
-def apart(a: Array, out: Array, *, same: bool = False) -> Array:
-    """`a`, copied if it shares memory with `out`; with `same` not if it is the same memory from end to end."""
-    if same:
-        return _apart(a, out)
-    return a.copy() if np.may_share_memory(a, out) and np.shares_memory(a, out) else a
-
-
-def put_back(result: Array, target: Array) -> None:
-    """Write what stands in `target`, which `contiguous` made of `result`, to it if it was a copy."""
-    if target.size and not np.shares_memory(target, result):
-        _bits(result)[...] = target.reshape(result.shape)
+def _contiguous(a: Array) -> Array:
+    """`a` as kernels take it: a view if it lies so, else a copy."""
+    a = _bits(a)
+    return np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
 
 
 def run_loss(
@@ -192,12 +180,12 @@ def run_loss(
         parts = list(inputs)
         for i in places:
             a = np.broadcast_to(inputs[i], x.shape).reshape(shape) if inputs[i].shape != shape else inputs[i]
-            parts[i] = contiguous(a[piece]).reshape(-1)
-        targets = [None if r is None else contiguous(r.reshape(shape)[piece]) for r in results]
+            parts[i] = _contiguous(a[piece]).reshape(-1)
+        targets = [None if r is None else _contiguous(r.reshape(shape)[piece]) for r in results]
         sums.append(kernel(*parts[:4], parts[4:], scale, total, *(None if t is None else t.reshape(-1) for t in targets)))
         for r, t in zip(results, targets, strict=True):
-            if r is not None and t is not None:
-                put_back(r.reshape(shape)[piece], t)
+            if r is not None and t is not None and t.size and not np.shares_memory(t, r):
+                _bits(r).reshape(shape)[piece] = t
     return float(sum(sums)), *results  # type: ignore[return-value]
 
 
@@ -344,7 +332,9 @@ def lay_rows(
     def finish() -> Array:
         if target is not None and result.size and not np.shares_memory(target, result):
             place = _bits(result)
-            place[...] = target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            place[...] = (
+                target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            )
         return result
 
     return laid, target, finish

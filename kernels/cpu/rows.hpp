@@ -519,7 +519,7 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
         numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
         numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
-        numbers(row.row_grad, call.row_grad, 1, o, c, w, 0.0);
+        numbers(row.row_grad, call.row_grad, 1, o, c, w, loss ? 1.0 : 0.0);
         set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
         if constexpr (loss) {
             set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);

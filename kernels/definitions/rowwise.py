@@ -6,7 +6,7 @@ from functools import reduce
 from math import fsum, inf, log
 from typing import Any
 
-from .language import abs, activation, bits, fma, from_bits, max, pick, poly, primitive
+from .language import activation, bits, fma, from_bits, max, pick, poly, primitive
 from .primitives import (
     LN2_HIGH_32,
     LN2_HIGH_64,
