@@ -522,7 +522,8 @@ def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None
 
 
 def _build() -> dict[str, Any]:
-    return {name: (Activation if d.family == "elementwise" else RowwiseActivation)(d) for name, d in DEFINITIONS.items()}
+    made = {"elementwise": Activation, "rowwise": RowwiseActivation}
+    return {name: made[d.family](d) for name, d in DEFINITIONS.items() if d.family in made}
 
 
 #: Every activation by its name, in the order of definition.
