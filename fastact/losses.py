@@ -62,6 +62,8 @@ class Loss:
 
     #: As for ufuncs: the inputs whose masks and classes the result takes.
     nin = 1
+    #: Whether a single loss is a sum already.
+    sums = False
 
     def __init__(self, name: str, options: dict[str, Any], definition: Definition, doc: str) -> None:
         self.__name__ = self.__qualname__ = name
@@ -117,6 +119,9 @@ class Loss:
         _see_bfloat16(x.dtype)
         call = _Call(label, module, x, bound)
         shape = call.loss_shape(self)
+        if x.dtype.itemsize == 2 and (call.reduction != "none" or self.sums):
+            # Of halves too a sum is float32: thousands of terms are worth more than three digits.
+            call.loss_dtype = np.dtype(np.float32)
         wants = {"loss": direction != "backward", "dx": direction != "value"}
         targets = dict.fromkeys(wants) | dict(zip((w for w in wants if wants[w]), outs, strict=True))
         for (what, out), argument in zip(
@@ -152,8 +157,7 @@ class _Call:
         self.xp = module.library()
         self.reduction = bound["reduction"]
         self.kind = common.kind_of(x.dtype)
-        #: Of halves too the loss is float32: a sum of thousands of terms is worth more than three digits.
-        self.loss_dtype = np.dtype(np.float32) if x.dtype.itemsize == 2 else x.dtype.newbyteorder("=")
+        self.loss_dtype = x.dtype.newbyteorder("=")
         self.wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or self.kind == "float64"
 
     def loss_shape(self, loss: Loss) -> tuple[int, ...]:
@@ -246,7 +250,6 @@ class ElementwiseLoss(Loss):
                 total=wants["loss"] and not of_each,
                 outs=(targets["loss"] if of_each else None, targets["dx"]),
                 wants=(wants["loss"] and of_each, wants["dx"]),
-                loss_dtype=call.loss_dtype,
                 wide=call.wide,
             )
 
@@ -291,6 +294,7 @@ class RowLoss(Loss):
     """A loss of each row: of the classes along an axis."""
 
     program: str
+    sums = True
 
     def shape_of_losses(self, call: _Call) -> tuple[int, ...]:
         """That of the logits, without the axis of the classes."""
@@ -473,7 +477,7 @@ accuracy : {"fast", "precise"}, optional
     By default "fast"."""
 
 _RETURNS = """loss : array or scalar
-    Of logits' dtype; float32 for float16 and bfloat16."""
+    Of logits' dtype; what is a sum is float32 for float16 and bfloat16."""
 
 _VALUE_AND_GRAD = """The loss and its gradient with respect to the logits, in one go.
 

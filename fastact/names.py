@@ -10,6 +10,7 @@ import re
 from functools import cache, lru_cache
 
 from .activation import ACTIVATIONS, ALIASES, Activation
+from .losses import LOSS_ALIASES, LOSSES, Loss
 from .rowwise import RowwiseActivation
 
 #: Peer -> our name -> the peer's names for it, with capitals where they are classes. As of torch 2.13, jax 0.10, keras 3.15, Keras 2.15,
@@ -239,6 +240,19 @@ SPELLINGS: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 
+#: The same for losses. Of keras only what reduces them: its functions are means over the last axis. Labels come second here, everywhere.
+LOSS_SPELLINGS: dict[str, dict[str, str]] = {
+    "torch": {
+        "softmax_cross_entropy": "cross_entropy CrossEntropyLoss",
+        "sigmoid_cross_entropy": "binary_cross_entropy_with_logits BCEWithLogitsLoss",
+        "multi_class_hinge": "multi_margin_loss MultiMarginLoss",
+        "mse": "mse_loss MSELoss",
+        "huber": "huber_loss HuberLoss",
+    },
+    "keras": {"hinge": "Hinge", "squared_hinge": "SquaredHinge", "mse": "MeanSquaredError", "huber": "Huber"},
+    "onnx": {"softmax_cross_entropy": "SoftmaxCrossEntropyLoss"},
+}
+
 #: Peer -> our name, or one of the peer's names where they differ -> defaults that are not ours. Layers that learn a parameter have
 #: the value that it starts from.
 DEFAULTS: dict[str, dict[str, dict[str, float]]] = {
@@ -267,7 +281,7 @@ CLASHES: dict[tuple[str | None, str], str] = {
 #: What may stand before a name and a dot -> the peer that it stands for, if it does for one.
 PREFIXES: dict[str, str | None] = {
     **{peer: peer for peer in SPELLINGS},
-    "fastact": None, "nn": None, "functional": None, "activations": None, "layers": None, "ops": None, "api": None,
+    "fastact": None, "nn": None, "functional": None, "activations": None, "layers": None, "losses": None, "ops": None, "api": None,
     "F": "torch", "jnp": "jax", "mx": "mlx", "ai": "onnx", "numpy": None, "scipy": None, "special": None,
 }  # fmt: skip
 
@@ -277,8 +291,8 @@ Target = tuple[str, tuple[tuple[str, float], ...]]
 Place = tuple[str, str]
 
 
-def get(name: str, dialect: str | None = None) -> Activation | RowwiseActivation:
-    """The activation that a framework calls `name`, if asked with that framework's defaults.
+def get(name: str, dialect: str | None = None) -> Activation | RowwiseActivation | Loss:
+    """The activation, or loss, that a framework calls `name`, if asked with that framework's defaults.
 
     Parameters
     ----------
@@ -292,7 +306,7 @@ def get(name: str, dialect: str | None = None) -> Activation | RowwiseActivation
 
     Returns
     -------
-    Activation or RowwiseActivation
+    Activation, RowwiseActivation or Loss
         fastact's own function, or one with other defaults, as by ``Activation.with_defaults``.
 
     Raises
@@ -339,12 +353,14 @@ def peers(name: str) -> dict[str, tuple[str, ...]]:
 
 
 @lru_cache(512)
-def _get(name: str, dialect: str | None) -> Activation | RowwiseActivation:
+def _get(name: str, dialect: str | None) -> Activation | RowwiseActivation | Loss:
     peer, parts = _told(name, dialect)
     # As much of the name as is one: "ops.gelu" is not "gelu".
     for spelling in (".".join(parts[i:]) for i in range(len(parts))):
         target = _in_dialect(name, spelling, peer) if peer else _anywhere(name, spelling)
         if target:
+            if target[0] in LOSSES:
+                return LOSSES[target[0]]
             function: Activation = ACTIVATIONS[target[0]]
             return function.with_defaults(**dict(target[1])) if target[1] else function
     known = f"{peer} or fastact" if peer else "fastact or any framework it knows"
@@ -416,11 +432,12 @@ def _alike(tables: list[str], spelling: str) -> list[Place]:
 def _table(peer: str) -> dict[str, Target]:
     """Every name that `peer` has, "fastact" being one too."""
     if peer == "fastact":
-        return {**{name: (name, ()) for name in ACTIVATIONS}, **{alias: (f.__name__, ()) for alias, f in ALIASES.items()}}
+        own = {name: (name, ()) for name in {**ACTIVATIONS, **LOSSES}}
+        return {**own, **{alias: (f.__name__, ()) for alias, f in {**ALIASES, **LOSS_ALIASES}.items()}}
     defaults = DEFAULTS.get(peer, {})
     return {
         spelling: (name, tuple(defaults.get(spelling, defaults.get(name, {})).items()))
-        for name, spellings in SPELLINGS[peer].items()
+        for name, spellings in {**SPELLINGS[peer], **LOSS_SPELLINGS.get(peer, {})}.items()
         for spelling in spellings.split()
     }
 

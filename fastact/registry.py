@@ -44,10 +44,10 @@ class Backend(Protocol):
     def loss(self, name: str, kind: str, wide: bool) -> Callable[..., Any]:
         """The kernel of elementwise loss `name`: (x, labels, weight, grad, params, scale, total, loss, dx) -> the sum of the losses.
 
-        Arrays are one-dimensional and contiguous: x, labels and dx stored as `kind` (halves possibly as uint16), weight and params
-        numbers or such arrays, `weight` possibly None. `loss` takes the losses times `weight`, `dx` the derivatives times `weight`,
-        `scale` and, if it is not None, `grad`; `loss` and `grad` are float32, float64 where `kind` is. Each may be None: not wanted.
-        With `total` the sum of the losses is returned, in float64, the same bits for any number of threads. `dx` may be an input.
+        Arrays have x's shape and any strides and are stored as `kind` (halves possibly as uint16); weight, grad and params may be
+        numbers, weight and grad None. `loss` takes the losses times `weight`, `dx` the derivatives times `weight`, `grad` and `scale`;
+        each may be an input, or None: not wanted. With `total` the sum of the losses is returned, in float64, the same bits for any
+        number of threads. None: the arrays lie too differently and have to be made contiguous.
         """
 
 

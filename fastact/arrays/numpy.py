@@ -103,12 +103,6 @@ def run_elementwise(
     return found
 
 
-def _contiguous(a: Array) -> Array:
-    """`a` as kernels take it: a view if it lies so, else a copy."""
-    a = _bits(a)
-    return np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
-
-
 def run_loss(
     backend: Any,
     definition: Definition,
@@ -122,7 +116,6 @@ def run_loss(
     total: bool,
     outs: tuple[Array | None, Array | None],
     wants: tuple[bool, bool],
-    loss_dtype: Any,
     wide: bool,
 ) -> tuple[float, Array | None, Array | None]:
     """Run an elementwise loss.
@@ -136,15 +129,13 @@ def run_loss(
     weight
         Of each loss: a number, an array that broadcasts to x, or None.
     grad
-        Of x's shape, stored as losses are, or None: the gradient with respect to each loss.
+        Of x's shape and dtype, or None: the gradient with respect to each loss.
     scale
         What gradients are multiplied by, beside `grad` and `weight`.
     total
         Whether the sum of the losses is wanted.
     outs, wants
         Losses and gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
-    loss_dtype
-        How losses are stored.
 
     Returns
     -------
@@ -154,39 +145,40 @@ def run_loss(
     kernel = backend.loss(definition.name, kind_of(x.dtype), wide)
     order = sorted(range(x.ndim), key=lambda i: (-abs(x.strides[i]), i))
     back = sorted(range(x.ndim), key=order.__getitem__)
+
+    def laid(a: Any) -> Any:
+        """`a` like x, in the order in which x lies."""
+        if not isinstance(a, np.ndarray):
+            return a
+        a = storage(np.broadcast_to(a, x.shape).transpose(order))
+        return a if a.flags.aligned else a.copy()
+
+    def written(result: Array | None) -> Array | None:
+        if result is None:
+            return None
+        here = _bits(result).transpose(order)
+        return here if here.dtype.isnative and here.flags.aligned else np.empty(here.shape, here.dtype.newbyteorder("="))
+
+    native = x.dtype.newbyteorder("=")
     results: list[Array | None] = [
-        None if not wanted else (np.empty([x.shape[i] for i in order], dtype).transpose(back) if out is None else out)
-        for out, wanted, dtype in zip(outs, wants, (loss_dtype, x.dtype.newbyteorder("=")), strict=True)
+        None if not wanted else (np.empty([x.shape[i] for i in order], native).transpose(back) if out is None else out)
+        for out, wanted in zip(outs, wants, strict=True)
     ]
     inputs: list[Any] = [x, labels, weight, grad, *params]
     for result in results:
         if result is not None:
             inputs = [_apart(a, result) if isinstance(a, np.ndarray) else a for a in inputs]
-    places = [i for i, a in enumerate(inputs) if isinstance(a, np.ndarray)]
-    given = [r for r in results if r is not None]
-    lie_alike = all(inputs[i].shape == x.shape for i in places)
-    flat = _flat([_bits(a) for a in (*(inputs[i] for i in places), *given)]) if lie_alike else None
-    if flat is not None:
-        for i, a in zip(places, flat, strict=False):
-            inputs[i] = a
-        rest = iter(flat[len(places) :])
-        return kernel(*inputs[:4], inputs[4:], scale, total, *(None if r is None else next(rest) for r in results)), *results  # type: ignore[return-value]
-    # Piece by piece along the first axis: nothing is copied in full size, and sums follow from the shape alone.
-    shape = x.shape or (1,)
-    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
-    sums = []
-    for begin in range(0, shape[0], rows):
-        piece = slice(begin, begin + rows)
-        parts = list(inputs)
-        for i in places:
-            a = np.broadcast_to(inputs[i], x.shape).reshape(shape) if inputs[i].shape != shape else inputs[i]
-            parts[i] = _contiguous(a[piece]).reshape(-1)
-        targets = [None if r is None else _contiguous(r.reshape(shape)[piece]) for r in results]
-        sums.append(kernel(*parts[:4], parts[4:], scale, total, *(None if t is None else t.reshape(-1) for t in targets)))
-        for r, t in zip(results, targets, strict=True):
-            if r is not None and t is not None and t.size and not np.shares_memory(t, r):
-                _bits(r).reshape(shape)[piece] = t
-    return float(sum(sums)), *results  # type: ignore[return-value]
+    inputs = [laid(a) for a in inputs]
+    targets = [written(r) for r in results]
+    found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    if found is None:  # they lie too differently
+        inputs = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in inputs]
+        targets = [None if t is None else np.empty(t.shape, t.dtype) for t in targets]
+        found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    for r, t in zip(results, targets, strict=True):
+        if r is not None and t is not None and not np.may_share_memory(r, t):
+            _bits(r).transpose(order)[...] = t
+    return (found, *results)
 
 
 def replace(result: Array, values: Any, where: Array) -> None:

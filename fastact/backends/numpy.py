@@ -139,9 +139,9 @@ class NumpyBackend:
                     value = factor * oracle.value(*args)
                     sum_of_all = float(value.sum())
                     if loss is not None:
-                        _store(loss, value, loss.dtype.name)
+                        _store(loss, value, kind)
                 if dx is not None:
-                    along = factor * scale if grad is None else factor * scale * grad.astype(np.float64)
+                    along = factor * scale if grad is None else factor * scale * _view(grad, kind).astype(np.float64)
                     _store(dx, along * oracle.derivative(*args), kind)
             return sum_of_all
 
