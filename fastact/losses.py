@@ -6,6 +6,7 @@ Calling one gives the loss; ``value_and_grad`` gives the gradient with respect t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -124,19 +125,18 @@ class Loss:
             call.loss_dtype = np.dtype(np.float32)
         wants = {"loss": direction != "backward", "dx": direction != "value"}
         targets = dict.fromkeys(wants) | dict(zip((w for w in wants if wants[w]), outs, strict=True))
-        for (what, out), argument in zip(
-            [(w, targets[w]) for w in wants if wants[w]], ("out",) if count == 1 else ("out[0]", "out[1]"), strict=True
-        ):
-            if out is not None:
-                wanted = (shape, call.loss_dtype) if what == "loss" else (x.shape, x.dtype)
-                common.check_out(label, out, *wanted, module.owns, argument)
+        likes = {"loss": (shape, call.loss_dtype), "dx": (x.shape, x.dtype)}
+        for i, what in enumerate(w for w in wants if wants[w]):
+            if targets[what] is not None:
+                common.check_out(label, targets[what], *likes[what], module.owns, "out" if count == 1 else f"out[{i}]")
         if count == 2:
             module.check_apart(label, outs)
         grad = call.grad(shape) if direction == "backward" else None
         loss, dx = self._compute(call, targets, wants, grad)
         results = []
         if wants["loss"]:
-            results.append(targets["loss"] if targets["loss"] is not None else module.finish(loss, None, self))
+            wrapped = given if call.reduction == "none" and not self.sums else None
+            results.append(targets["loss"] if targets["loss"] is not None else module.finish(loss, wrapped, self))
         if wants["dx"]:
             results.append(targets["dx"] if targets["dx"] is not None else module.finish(dx, given, self))
         return results[0] if count == 1 else tuple(results)
@@ -290,6 +290,11 @@ def _like(call: _Call, name: str) -> Any:
 # ---------------------------------------------------------------- of rows
 
 
+def _row_definition(name: str) -> Definition:
+    """What checks and dispatch ask of a row program: the kinds and the cost of softmax."""
+    return dataclasses.replace(DEFINITIONS["softmax"], name=name)
+
+
 class RowLoss(Loss):
     """A loss of each row: of the classes along an axis."""
 
@@ -405,7 +410,7 @@ class SoftmaxCrossEntropy(RowLoss):
 
     def __init__(self) -> None:
         options = {"axis": -1, "ignore_index": IGNORED, "label_smoothing": 0.0, "weight": None, "z_loss": 0.0}
-        super().__init__("softmax_cross_entropy", options, DEFINITIONS["softmax"], _SOFTMAX_CROSS_ENTROPY)
+        super().__init__("softmax_cross_entropy", options, _row_definition("softmax_cross_entropy"), _SOFTMAX_CROSS_ENTROPY)
 
     def settings(self, call: _Call, n: int, losses: tuple[int, ...]) -> tuple[dict[str, Any], float]:
         """Labels, integers or probabilities; the mean is over the rows that count, weighted as their labels are."""
@@ -452,7 +457,7 @@ class MultiClassHinge(RowLoss):
 
     def __init__(self) -> None:
         options = {"axis": -1, "p": 1, "margin": 1.0, "weight": None}
-        super().__init__("multi_class_hinge", options, DEFINITIONS["softmax"], _MULTI_CLASS_HINGE)
+        super().__init__("multi_class_hinge", options, _row_definition("multi_class_hinge"), _MULTI_CLASS_HINGE)
 
     def settings(self, call: _Call, n: int, losses: tuple[int, ...]) -> tuple[dict[str, Any], float]:
         """Integer labels; the mean is over all rows."""

@@ -706,6 +706,19 @@ def test_errors_of_elements() -> None:
     _raises(ValueError, r"out\[1\] is read-only", fastact.mse.value_and_grad, x, x, out=(None, read_only))
 
 
+def test_masked_arrays_and_explanations() -> None:
+    x = np.ma.masked_array(np.array([1.0, 2.0, 3.0]), [False, True, False])
+    with fastact.use_backend(_backend_of("mse")):
+        loss, dx = fastact.mse.value_and_grad(x, np.zeros(3), reduction="none")
+        assert isinstance(fastact.mse(x, np.zeros(3)), np.float64)
+    for found in (loss, dx):
+        assert (found.mask == [False, True, False]).all()
+    for name in (*ROWS, *ELEMENTWISE):
+        for f in (fastact.LOSSES[name], fastact.LOSSES[name].backward):
+            explained = fastact.explain(f, np.zeros(3, np.float32))
+            assert repr(explained).startswith(f"{f.__name__} on 3 elements")
+
+
 @pytest.mark.parametrize("name", [*ROWS, *ELEMENTWISE])
 def test_what_a_loss_is(name: str) -> None:
     f = fastact.LOSSES[name]

@@ -178,7 +178,7 @@ def cross_entropy(call: Any) -> dict[str, Array]:
                 kept = labels != call.ignore
             hot = np.arange(n) == np.where(kept, labels, 0)[:, None]
             mass = np.where(hot, (1 - call.smoothing) * weight, 0.0) + (call.smoothing / n * weight if call.smoothing else 0.0)
-        largest = np.argmax(np.where(np.isnan(x), -np.inf, x), axis=1)[:, None] if n else None
+        largest = np.argmax(np.where(np.isnan(x), -np.inf, x), axis=1)[:, None]
         high = np.take_along_axis(x, largest, 1)
         d, low = difference(x, high)
         e = np.exp(d) * (1 + low)
