@@ -24,10 +24,15 @@ def uniform(seed: int, shape: tuple[int, ...], numpy: Any) -> Any:
     numpy
         The module of the arrays: NumPy or CuPy.
     """
+    return drawn(mixed(seed), shape, numpy)
+
+
+def drawn(start: int, shape: tuple[int, ...], numpy: Any) -> Any:
+    """As `uniform`, from a seed that is `mixed` already."""
     u = numpy.uint64
     z = numpy.arange(1, math.prod(shape) + 1, dtype=u)
     z *= u(_STEP)
-    z += u(mixed(seed))
+    z += u(start)
     z ^= z >> u(30)
     z *= u(_FIRST)
     z ^= z >> u(27)

@@ -42,7 +42,7 @@ class Rows:
     masked_nan: bool = False  #: a row with nothing left in gives NaN, not 0
     sink: Any = None  #: one number, or a number a row: a logit more in the sum
     alpha: Any = None  #: one number, or a number a row: of entmax
-    noise: int | None = None  #: seed of the Gumbel noise, drawn by the element's place in x
+    noise: int | None = None  #: seed, mixed, of the Gumbel noise, drawn by the element's place in x
     hard: bool = False  #: softmax: the result is the one-hot vector of the largest; its gradient stays softmax's
 
     lse: Any = None  #: result, a number a row: log(sum(exp(z)))

@@ -11,8 +11,10 @@ import numpy as np
 
 from . import activation, arrays, dispatch, docstrings, noise, registry
 from .arrays import common
+from .kernels.cpu import compiled
 from .kernels.definitions import Definition
 from .rows import Rows, Spread
+from .thresholds import CROSSOVER
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,17 @@ OPTIONS: dict[str, Any] = {
 INPUTS = {"value": ("x",), "backward": ("grad", "x"), "backward_from_output": ("grad", "y")}
 
 
-class _RowDirection:
-    """A row-wise function in one direction: a callable."""
+class _RowDirection(compiled.RowEntry):
+    """A row-wise function in one direction."""
 
     nin = 1
 
     def __init__(self, definition: Definition, direction: str) -> None:
         self.definition, self.direction, self.kind = definition, direction, KINDS[definition.name]
+        kind = self.kind
+        super().__init__(kind.program, direction, kind.sign, self._general, not (kind.reduces or kind.noisy or definition.params))
+        # Above this the choice of backend is made in Python.
+        self.limit = min(CROSSOVER[definition.cost].values()) - 1
         self.__name__ = definition.name if direction == "value" else f"{definition.name}.{direction}"
         self.__qualname__, self.__module__ = self.__name__, "fastact"
         P = inspect.Parameter
@@ -103,7 +109,8 @@ class _RowDirection:
     def __deepcopy__(self, memo: Any) -> _RowDirection:
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _general(self, *args: Any, **kwargs: Any) -> Any:
+        """Any call: checked, laid out, dispatched, run."""
         definition, kind, label, direction = self.definition, self.kind, self.__name__, self.direction
         names, value = INPUTS[direction], direction == "value"
         bound = {**OPTIONS, "sink": None, **common.bind(label, names, self.positional, self.options, args, kwargs)}

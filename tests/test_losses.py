@@ -750,14 +750,8 @@ def test_aliases() -> None:
 
 
 def test_names_of_peers() -> None:
-    from fastact.names import LOSS_SPELLINGS
-
-    assert set(LOSS_SPELLINGS["torch"]) == set(fastact.LOSSES) - {"hinge", "squared_hinge", "focal"}
-    for peer, table in LOSS_SPELLINGS.items():
-        for name, spellings in table.items():
-            for spelling in spellings.split():
-                assert fastact.get(spelling, dialect=peer) is fastact.get(spelling) is fastact.LOSSES[name]
     assert fastact.get("torch.nn.functional.cross_entropy") is fastact.get("CrossEntropyLoss") is fastact.softmax_cross_entropy
+    assert fastact.get("BCEWithLogitsLoss") is fastact.sigmoid_cross_entropy
     assert fastact.get("keras.losses.SquaredHinge") is fastact.squared_hinge
     for name in (*fastact.LOSSES, "bce_with_logits", "sigmoid_focal_loss", "mean_squared_error"):
         assert fastact.get(name) is getattr(fastact, name)

@@ -14,18 +14,32 @@ from common import same_bits
 
 import fastact
 from fastact import names
-from fastact.activation import ACTIVATIONS, ALIASES
-from fastact.names import CLASHES, DEFAULTS, SPELLINGS
+from fastact.activation import ACTIVATIONS
+from fastact.names import CLASHES, DEFAULTS, SPELLINGS, functions
 
 Array = np.ndarray[Any, Any]
 ROWS = [(peer, name, spelling) for peer, table in SPELLINGS.items() for name, spellings in table.items() for spelling in spellings.split()]
 X = np.linspace(-3, 3, 7, dtype=np.float32)
 
+#: What means something else where no dialect is given.
+MEANING_ANOTHER = {
+    ("jax", "gelu"), ("onnx", "Swish"), ("chainer", "swish"), ("transformer_engine", "gelu"), ("transformer_engine", "geglu"),
+    ("transformer_engine", "srelu"), ("megatron", "geglu"),
+}  # fmt: skip
+
 # ---------------------------------------------------------------- the tables
 
 
 def test_tables_name_functions_that_exist() -> None:
-    assert not {name for _, name, _ in ROWS} - set(ACTIVATIONS)
+    assert not {name for _, name, _ in ROWS} - set(functions())
+
+
+def test_functions_are_all_that_has_a_gradient() -> None:
+    """And nothing else that is public: no class, no switch, no table."""
+    assert set(ACTIVATIONS) <= set(functions())
+    assert {"softmax", "logsumexp", "swiglu", "glu", "bias_act", "pau", "softmax_cross_entropy", "focal"} <= set(functions())
+    assert not set(functions()) & {"get", "catalogue", "backends", "explain", "use_backend", "Activation", "ACTIVATIONS"}
+    assert all(callable(f.backward) for f in functions().values())
 
 
 @pytest.mark.parametrize("peer", SPELLINGS)
@@ -45,7 +59,7 @@ def test_own_names_differ_in_more_than_capitals() -> None:
         assert len({names._table("fastact")[spelling] for spelling in found}) == 1, plain
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, *ALIASES])
+@pytest.mark.parametrize("name", functions())
 def test_own_names_mean_themselves(name: str) -> None:
     assert fastact.get(name) is getattr(fastact, name)
 
@@ -55,13 +69,26 @@ def test_every_spelling_is_found(peer: str) -> None:
     for _, name, spelling in (row for row in ROWS if row[0] == peer):
         found = fastact.get(spelling, dialect=peer)
         changed = DEFAULTS.get(peer, {}).get(spelling, DEFAULTS.get(peer, {}).get(name, {}))
-        assert found is (ACTIVATIONS[name].with_defaults(**changed) if changed else ACTIVATIONS[name])
+        assert found is (ACTIVATIONS[name].with_defaults(**changed) if changed else functions()[name])
         # Without a dialect it is that function too, but where torch or fastact means another.
-        assert (fastact.get(spelling).__name__ == name) == ((peer, spelling) not in {("jax", "gelu"), ("onnx", "Swish")})
+        if (peer, spelling) in MEANING_ANOTHER:
+            assert fastact.get(spelling).__name__ != name
+        elif (None, names._plain(spelling)) not in CLASHES:
+            assert fastact.get(spelling).__name__ == functions()[name].__name__
 
 
 # ---------------------------------------------------------------- what the frameworks themselves compute
 
+#: What is compared otherwise, or cannot be: random, of a layer's weights, in bfloat16.
+APART = {"gumbel_softmax", "maxout", "xielu"}
+#: Losses: logits, labels, and what turns the labels into what a framework wants.
+LOGITS = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32) * 2
+CLASSES = np.array([0, 4, 2, 2, 1, 3])
+SIDES = np.random.default_rng(5).integers(0, 2, LOGITS.shape).astype(np.float32)
+LABELS: dict[str, Array] = {
+    "softmax_cross_entropy": CLASSES, "multi_class_hinge": CLASSES, "sigmoid_cross_entropy": SIDES, "focal": SIDES,
+    "hinge": 2 * SIDES - 1, "squared_hinge": 2 * SIDES - 1, "mse": LOGITS[::-1] / 3, "huber": LOGITS[::-1] / 3,
+}  # fmt: skip
 #: Arguments of functions and layers that have no defaults for them.
 ARGUMENTS = {"prelu": (0.3,), "threshold": (0.5, -1.0)}
 #: Away from kinks.
@@ -72,7 +99,7 @@ def torch_call(spelling: str, x: Array, args: tuple[float, ...]) -> Array:
     torch = pytest.importorskip("torch")
     spaces = (torch.nn.functional, torch.nn, torch)
     function = getattr(next(space for space in spaces if hasattr(space, spelling)), spelling)
-    options = {"dim": -1} if spelling.lower() == "softmax" else {}
+    options = {"dim": -1} if spelling == "logsumexp" or "softm" in spelling.lower() else {}
     if inspect.isclass(function):
         module = function(*args, **options).eval()
         return np.asarray(module(torch.tensor(x)).detach())
@@ -148,14 +175,43 @@ def test_dialects_compute_what_the_frameworks_do(peer: str, monkeypatch: pytest.
     """Every name the tables give a framework is there, and by its defaults is the same function."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     wrong = []
-    for _, name, spelling in (row for row in ROWS if row[0] == peer):
+    for _, name, spelling in (row for row in ROWS if row[0] == peer and row[1] not in {*APART, *LABELS}):
         ours = fastact.get(spelling, dialect=peer)
-        args = ARGUMENTS[name] if None in ours.definition.params.values() else ()
+        args = ARGUMENTS[name] if name in ACTIVATIONS and None in ours.definition.params.values() else ()
         x = np.abs(POINTS) if name == "log1mexp" else POINTS
         theirs = CALLS[peer](spelling, x, args)
         if theirs is not None and not np.allclose(ours(x, *args), theirs, rtol=1e-5, atol=1e-5):
             wrong.append(f"{spelling} is not {ours!r}")
     assert not wrong
+
+
+@pytest.mark.parametrize("spelling", [row[2] for row in ROWS if row[0] == "torch" and row[1] in LABELS and row[1] != "focal"])
+def test_losses_compute_what_torch_does(spelling: str) -> None:
+    torch = pytest.importorskip("torch")
+    ours = fastact.get(spelling, dialect="torch")
+    labels = LABELS[ours.__name__]
+    theirs = getattr(torch.nn.functional, spelling, None) or getattr(torch.nn, spelling)()
+    expected = theirs(torch.tensor(LOGITS), torch.tensor(labels.copy()))
+    np.testing.assert_allclose(ours(LOGITS, labels), expected, rtol=1e-5)
+
+
+def test_losses_compute_what_keras_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras", exc_type=ImportError)
+    for _, name, spelling in (row for row in ROWS if row[0] == "keras" and row[1] in LABELS):
+        theirs = getattr(keras.losses, spelling)
+        expected = (theirs() if inspect.isclass(theirs) else theirs)(LABELS[name], LOGITS)
+        np.testing.assert_allclose(fastact.get(spelling, "keras")(LOGITS, LABELS[name]), np.mean(expected), rtol=1e-5)
+
+
+def test_losses_compute_what_optax_does() -> None:
+    optax = pytest.importorskip("optax", exc_type=ImportError)
+    for _, name, spelling in (row for row in ROWS if row[0] == "optax" and row[1] in LABELS):
+        labels = LABELS[name]
+        if name == "softmax_cross_entropy" and "integer" not in spelling:
+            labels = np.eye(LOGITS.shape[1], dtype=np.float32)[labels]
+        expected = np.mean(getattr(optax.losses, spelling)(LOGITS, labels))
+        np.testing.assert_allclose(fastact.get(spelling, "optax")(LOGITS, labels), expected, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- single names
@@ -222,6 +278,43 @@ def test_dialects_compute_what_the_frameworks_do(peer: str, monkeypatch: pytest.
         ("mish", "thinc", "mish"),
         ("tanh_shrink", "jax", "tanh_shrink"),
         ("hard_mish_jit", None, "hard_mish"),
+        ("torch.nn.LogSoftmax", None, "log_softmax"),
+        ("F.gumbel_softmax", None, "gumbel_softmax"),
+        ("scipy.special.logsumexp", None, "logsumexp"),
+        ("jax.nn.logsumexp", None, "logsumexp"),
+        ("ai.onnx.Hardmax", None, "hardmax"),
+        ("entmax_bisect", None, "entmax"),
+        ("entmax.Entmax15", None, "entmax15"),
+        ("GLU", "torch", "glu"),
+        ("glu", "jax", "glu"),
+        ("SiluAndMul", None, "swiglu"),
+        ("SwiGLU", None, "swiglu"),
+        ("MulAndSilu", "vllm", "mul_and_silu"),
+        ("gelu_tanh_and_mul", None, "geglu_tanh"),
+        ("geglu", None, "geglu"),
+        ("geglu", "vllm", "geglu"),
+        ("geglu", "megatron", "geglu_tanh"),
+        ("geglu", "transformer_engine", "geglu_tanh"),
+        ("te.pytorch.geglu", None, "geglu_tanh"),
+        ("qgeglu", None, "quick_geglu"),
+        ("SwigluOAIAndMul", None, "swiglu_oai"),
+        ("srelu", None, "srelu"),
+        ("srelu", "transformer_engine", "relu_squared"),
+        ("AconC", None, "acon_c"),
+        ("SnakeBeta", None, "snake_beta"),
+        ("LigerDyT", None, "dyt"),
+        ("leaky_relu", "chainer", "leaky_relu(alpha=0.2)"),
+        ("chainer.functions.clipped_relu", None, "clipped_relu(max_value=20.0)"),
+        ("CrossEntropyLoss", None, "softmax_cross_entropy"),
+        ("F.binary_cross_entropy_with_logits", None, "sigmoid_cross_entropy"),
+        ("binary_cross_entropy", "mlx", "sigmoid_cross_entropy"),
+        ("MultiMarginLoss", None, "multi_class_hinge"),
+        ("optax.softmax_cross_entropy_with_integer_labels", None, "softmax_cross_entropy"),
+        ("keras.losses.SquaredHinge", None, "squared_hinge"),
+        ("MSE", None, "mse"),
+        ("optax.huber_loss", None, "huber"),
+        ("smooth_l1_loss", "paddle", "huber"),
+        ("torchvision.ops.sigmoid_focal_loss", None, "focal"),
     ],
 )  # fmt: skip
 def test_names(name: str, dialect: str | None, expected: str) -> None:
@@ -231,12 +324,12 @@ def test_names(name: str, dialect: str | None, expected: str) -> None:
 @pytest.mark.parametrize(
     ("name", "dialect", "message"),
     [
-        ("gellu", None, r"^name: 'gellu' is no activation of fastact or any framework it knows; did you mean 'gelu'"),
+        ("gellu", None, r"^name: 'gellu' is no function of fastact or any framework it knows; did you mean 'gelu'"),
         ("hard-swich", None, "did you mean '(hardswish|hard_swish)'"),
-        ("gelu_approxx", "mlx", "'gelu_approxx' is no activation of mlx or fastact; did you mean 'gelu_approx'"),
+        ("gelu_approxx", "mlx", "'gelu_approxx' is no function of mlx or fastact; did you mean 'gelu_approx'"),
         ("gelu_fast", "mlx", "ambiguous: mlx's fast approximation, gelu_fast_approx, is quick_gelu"),
         ("xyzzy123", None, "any framework it knows$"),
-        ("", None, "'' is no activation"),
+        ("", None, "'' is no function"),
         ("relu.gelu", None, "contains 'relu', but known before a dot are torch, jax"),
         ("gelu", "tensorflow", "^dialect must be one of 'torch', 'jax', .* not 'tensorflow'"),
         ("gelu", ["torch"], "^dialect must be one of"),
@@ -247,6 +340,15 @@ def test_names(name: str, dialect: str | None, expected: str) -> None:
         ("linear", "torch", "ambiguous: torch's is a layer of weights"),
         ("torch.nn.Linear", None, "ambiguous: torch's is a layer of weights"),
         ("sinc", "torch", "ambiguous"),
+        ("glu", "transformer_engine", "ambiguous: TransformerEngine's takes the gate from the first half"),
+        ("BCELoss", None, "ambiguous: it takes probabilities unless told otherwise; of logits it is sigmoid_cross_entropy"),
+        ("keras.losses.categorical_crossentropy", None, "of logits it is softmax_cross_entropy"),
+        ("torch.nn.NLLLoss", None, "it takes log-probabilities"),
+        ("categorical_hinge", "keras", "the largest alone"),
+        ("optax.multiclass_hinge_loss", None, "the largest alone"),
+        ("nn.Bilinear", "torch", "layer of weights"),
+        ("Softmax2d", "torch", "axis=-3"),
+        ("optax.l2_loss", None, "half the square"),
     ],
 )  # fmt: skip
 def test_errors(name: str, dialect: Any, message: str) -> None:
@@ -261,7 +363,7 @@ def test_names_are_strings() -> None:
 
 @pytest.mark.parametrize(("peer", "spelling"), CLASHES)
 def test_clashes_are_errors(peer: str | None, spelling: str) -> None:
-    if peer is None and spelling in {*ACTIVATIONS, *ALIASES}:
+    if peer is None and spelling in functions():
         assert fastact.get(spelling) is getattr(fastact, spelling)
     else:
         with pytest.raises(ValueError, match="ambiguous"):
@@ -270,7 +372,7 @@ def test_clashes_are_errors(peer: str | None, spelling: str) -> None:
 
 def test_the_docstring_lists_the_dialects() -> None:
     listed = ", ".join(f'"{peer}"' for peer in SPELLINGS)
-    assert f"dialect : {{{listed}}}" in (fastact.get.__doc__ or "")
+    assert f"One of {listed}: whose" in " ".join((fastact.get.__doc__ or "").split())
 
 
 # ---------------------------------------------------------------- with_defaults
@@ -284,7 +386,7 @@ def all_params(name: str) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("name", [name for name, f in ACTIVATIONS.items() if f.definition.params])
+@pytest.mark.parametrize("name", [name for name, f in ACTIVATIONS.items() if isinstance(f, fastact.Activation) and f.definition.params])
 def test_with_defaults(name: str, dtype: Any) -> None:
     """What giving the parameters in the call would be, in every direction, on the fast path and beside it."""
     f = ACTIVATIONS[name]

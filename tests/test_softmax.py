@@ -43,7 +43,7 @@ BOUND = {"float16": 0.51, "bfloat16": 0.51, "float32": 4.0, "float64": 12.0}
     ],
 )
 def test_value(shape: tuple[int, ...], axis: int, backend: str, dtype: str) -> None:
-    assert ROWWISE == ["softmax"]
+    assert "softmax" in ROWWISE
     x = (RNG.standard_normal(shape) * 4).astype(DTYPES[dtype])
     exact = reference.softmax(x.astype(np.float64), axis)
     _check(fastact.softmax(x, axis, backend=backend), exact, DTYPES[dtype], BOUND[dtype])

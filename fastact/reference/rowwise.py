@@ -29,14 +29,14 @@ def row_sum(a: Array, axis: int) -> Array:
     return total
 
 
-def gumbel(seed: int, shape: tuple[int, ...]) -> Array:
-    """Standard Gumbel noise, ``-log(-log(u))``, in C order of the element's index.
+def gumbel(start: int, shape: tuple[int, ...]) -> Array:
+    """Standard Gumbel noise, ``-log(-log(u))``, in C order of the element's index, from a seed that is mixed (`noise.mixed`).
 
-    `noise.uniform` gives multiples k of 2^-24 from 0 on; u is the middle of the interval that starts there, ``(2 k + 1) * 2^-25``, so
+    `noise.drawn` gives multiples k of 2^-24 from 0 on; u is the middle of the interval that starts there, ``(2 k + 1) * 2^-25``, so
     that neither logarithm is of 0 or 1. Kernels in float32: for 2 k + 1 below 2^24 it is exact in float32 and -log(u) is
     ``-log((2 k + 1) * 2^-25)``; else 1 - u is exact and it is ``-log1p(-(2^25 - (2 k + 1)) * 2^-25)``.
     """
-    u = noise.uniform(seed, shape, np) + 2.0**-25
+    u = noise.drawn(start, shape, np) + 2.0**-25
     # 1 - u is exact, so no digit is lost next to 1
     return np.asarray(-np.log(np.where(u < 0.5, -np.log(u), -np.log1p(-(1.0 - u)))))
 

@@ -1,7 +1,7 @@
 // Row-wise calls on the CPU: the executor of rows/programs.hpp and what brings tiles to it. Data is [outer][n][inner], a row runs along n.
 //
 // A tile is one row, packs along it; or, where rows lie side by side in memory (inner > 1) or are short, one row in each lane of a pack, in a
-// scratch tile [n][lanes] in the cache, so that no axis is slow. Plain rows in the working type are read and written in place; halves, and
+// scratch tile [n][lanes] in the cache, so that no axis is slow (softmax, log_softmax and cross-entropy; the others turn a few rows at a time). Plain rows in the working type are read and written in place; halves, and
 // rows with a scale, a bias, noise or something left out, pass through a scratch row, and memory is passed over once in any case.
 
 // ---------------------------------------------------------------- numbers a row
@@ -9,6 +9,9 @@
 FASTACT_FUNCTION double exp_of(double x) { return std::exp(x); }
 FASTACT_FUNCTION double log_of(double x) { return std::log(x); }
 FASTACT_FUNCTION double log1p_of(double x) { return std::log1p(x); }
+FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
+#define FASTACT_INLINE __attribute__((always_inline))
+#define FASTACT_ROW_METHOD inline FASTACT_INLINE
 
 template <int count> struct LaneValues {
     double v[count];
@@ -116,6 +119,7 @@ template <> struct Adder<VecF> {
         store(out, a.low);
         store(out + Lanes<VecD>::count, a.high);
     }
+    FASTACT_FUNCTION void add_joined(Adder &a, VecF v) { add(a, v); }
     FASTACT_FUNCTION VecD joined(const Adder &a) { return a.low + a.high; }
 };
 #else
@@ -123,6 +127,7 @@ template <> struct Adder<VecF> {
     double sum = 0.0;
     FASTACT_FUNCTION void add(Adder &a, VecF v) { a.sum += v; }
     FASTACT_FUNCTION void put(const Adder &a, double *out) { *out = a.sum; }
+    FASTACT_FUNCTION void add_joined(Adder &a, VecF v) { a.sum += v; }
     FASTACT_FUNCTION VecD joined(const Adder &a) { return a.sum; }
 };
 #endif
@@ -145,16 +150,24 @@ template <class H> struct Adder<Duo<H>> {
         Adder<H>::put(s.a, out);
         Adder<H>::put(s.b, out + Lanes<H>::count);
     }
+    FASTACT_FUNCTION void add_joined(Adder &s, Duo<H> v) { Adder<H>::add_joined(s.a, v.a + v.b); }  // where lanes will be joined anyway
     FASTACT_FUNCTION VecD joined(const Adder &s) { return Adder<H>::joined(s.a) + Adder<H>::joined(s.b); }
 };
 
-// The lanes joined in halves: their sum, or the largest. `count` lanes at p, overwritten.
-template <int count, class T, class Join> FASTACT_FUNCTION T joined_lanes(T *p, Join join) {
-    if constexpr (count == 1) return p[0];
+// The lanes of a vector joined in halves: their sum, or the largest.
+template <class V, class Join> FASTACT_FUNCTION auto joined_lanes(V v, Join join) {
+#if FASTACT_VECTOR_BYTES
+    using T = std::remove_cv_t<std::remove_reference_t<decltype(v[0])>>;
+    if constexpr (sizeof(V) == 2 * sizeof(T)) return static_cast<T>(join(v[0], v[1]));
     else {
-        for (int i = 0; i < count / 2; i++) p[i] = join(p[i], p[i + count / 2]);
-        return joined_lanes<count / 2>(p, join);
+        typedef T Half __attribute__((vector_size(sizeof(V) / 2)));
+        Half h[2];
+        __builtin_memcpy(h, &v, sizeof v);
+        return joined_lanes(static_cast<Half>(join(h[0], h[1])), join);
     }
+#else
+    return v;
+#endif
 }
 template <class F> FASTACT_FUNCTION double total_of(const Adder<F> &sum) {
     if constexpr (is_float64<F>) {
@@ -169,9 +182,7 @@ template <class F> FASTACT_FUNCTION double total_of(const Adder<F> &sum) {
         }
         return low == low ? total + low : total;
     } else {
-        double v[Lanes<VecD>::count];
-        store(v, Adder<F>::joined(sum));
-        return joined_lanes<Lanes<VecD>::count>(v, [](double a, double b) { return a + b; });
+        return joined_lanes(Adder<F>::joined(sum), [](auto a, auto b) { return a + b; });
     }
 }
 FASTACT_FUNCTION VecF largest_half(VecF v) { return v; }
@@ -190,40 +201,41 @@ template <class U_> struct RowNumbers {
 };
 
 
-#define FASTACT_METHOD inline __attribute__((always_inline))
-
-// Element r of a row stands at xs + r, or, with rows side by side, at xs + r * width + lane.
+// Element r of a row stands at xs + r, or, with rows side by side, at xs + r * width + lane; results then at ys + r * y_step + lane.
 template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<along_, double, LaneValues<Lanes<F_>::count>>> {
     using F = F_;
     using T = Scalar<F>;
     using U = std::conditional_t<along_, double, LaneValues<Lanes<F>::count>>;
     static constexpr bool along = along_;
     static constexpr std::size_t width = Lanes<F>::count;
-    std::size_t n;
+    std::size_t n, y_step;
     const T *xs, *gs, *softs, *weights;
     T *ys, *memo;  // memo: null where nothing need be remembered
 
-    FASTACT_METHOD F take(const T *p, Whole at, T) const { return load<F>(p + at.i); }
-    FASTACT_METHOD F take(const T *p, Part at, T rest) const { return load_some(p + at.i, at.left, Pack<F>::splat(rest)); }
-    FASTACT_METHOD void give(T *p, Whole at, F v) const { store(p + at.i, v); }
-    FASTACT_METHOD void give(T *p, Part at, F v) const { store_some(p + at.i, v, at.left); }
+    FASTACT_ROW_METHOD F take(const T *p, Whole at, T) const { return load<F>(p + at.i); }
+    FASTACT_ROW_METHOD F take(const T *p, Part at, T rest) const { return load_some(p + at.i, at.left, Pack<F>::splat(rest)); }
+    FASTACT_ROW_METHOD void give(T *p, Whole at, F v) const { store(p + at.i, v); }
+    FASTACT_ROW_METHOD void give(T *p, Part at, F v) const { store_some(p + at.i, v, at.left); }
 
-    template <class At> FASTACT_METHOD F x(At at) const { return take(xs, at, -__builtin_inff()); }
-    template <class At> FASTACT_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0) : Pack<F>::splat(T(0)); }
-    template <class At> FASTACT_METHOD F soft(At at) const { return take(softs, at, 0); }
-    template <class At> FASTACT_METHOD F weight(At at) const {
+    template <class At> FASTACT_ROW_METHOD F x(At at) const { return take(xs, at, -__builtin_inff()); }
+    template <class At> FASTACT_ROW_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0) : Pack<F>::splat(T(0)); }
+    template <class At> FASTACT_ROW_METHOD F soft(At at) const { return take(softs, at, 0); }
+    template <class At> FASTACT_ROW_METHOD F weight(At at) const {
         if constexpr (along) return take(weights, at, 0);
         else return Pack<F>::splat(weights[at.i / width]);
     }
-    template <class At> FASTACT_METHOD F remember(At at, F v) const {
+    template <class At> FASTACT_ROW_METHOD F remember(At at, F v) const {
         if (memo) give(memo, at, v);
         return v;
     }
-    template <class At, class Term> FASTACT_METHOD F recall(At at, Term) const { return take(memo, at, 0); }
-    template <class At> FASTACT_METHOD F recall_only(At at) const { return take(memo, at, 0); }
-    template <class At> FASTACT_METHOD void put(At at, F v) const { give(ys, at, v); }
+    template <class At, class Term> FASTACT_ROW_METHOD F recall(At at, Term) const { return take(memo, at, 0); }
+    template <class At> FASTACT_ROW_METHOD F recall_only(At at) const { return take(memo, at, 0); }
+    template <class At> FASTACT_ROW_METHOD void put(At at, F v) const {
+        if constexpr (along) give(ys, at, v);
+        else store(ys + at.i / width * y_step, v);
+    }
 
-    template <class Body> FASTACT_METHOD void each(Body body) const {
+    template <class Body> FASTACT_ROW_METHOD void each(Body body) const {
         if constexpr (along) {
             std::size_t i = 0;
             for (; i + width <= n; i += width) body(Whole{i});
@@ -232,7 +244,7 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             for (std::size_t i = 0; i < n * width; i += width) body(Whole{i});
         }
     }
-    template <class Term> FASTACT_METHOD U max(Term term) const {
+    template <class Term> FASTACT_ROW_METHOD U max(Term term) const {
         F m = Pack<F>::splat(T(-__builtin_inff()));
         if constexpr (along) {
             F m2 = m;  // a second chain
@@ -240,16 +252,13 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             for (; i + 2 * width <= n; i += 2 * width) m = pymax(m, term(Whole{i})), m2 = pymax(m2, term(Whole{i + width}));
             if (i + width <= n) m = pymax(m, term(Whole{i})), i += width;
             if (i < n) m2 = pymax(m2, term(Part{i, n - i}));
-            const auto half = largest_half(pymax(m, m2));
-            T spare[Lanes<decltype(+half)>::count];
-            store(spare, half);
-            return joined_lanes<Lanes<decltype(+half)>::count>(spare, [](T a, T b) { return b > a ? b : a; });
+            return joined_lanes(largest_half(pymax(m, m2)), [](auto a, auto b) { return b > a ? b : a; });
         } else {
-            each([&](auto at) { m = pymax(m, term(at)); });
+            each([&](auto at) FASTACT_INLINE { m = pymax(m, term(at)); });
             return unpacked(m);
         }
     }
-    FASTACT_METHOD U result_of(const Adder<F> &sum) const {
+    FASTACT_ROW_METHOD U result_of(const Adder<F> &sum) const {
         if constexpr (along) return total_of<F>(sum);
         else {
             U u;
@@ -257,23 +266,39 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             return u;
         }
     }
-    template <class At> FASTACT_METHOD F counted(At, F v) const { return v; }
-    FASTACT_METHOD F counted(Part at, F v) const {  // nothing beyond the row
+    template <class At> FASTACT_ROW_METHOD F counted(At, F v) const { return v; }
+    FASTACT_ROW_METHOD F counted(Part at, F v) const {  // nothing beyond the row
         T spare[width];
         store(spare, v);
         return load_some(spare, at.left, Pack<F>::splat(T(0)));
     }
-    template <class Term> FASTACT_METHOD U sum(Term term) const {
+    // Float32 terms are added in pairs before they are widened: half an ULP for half the conversions.
+    template <class Term> FASTACT_ROW_METHOD U sum(Term term) const {
         Adder<F> sum;
-        each([&](auto at) { Adder<F>::add(sum, counted(at, term(at))); });
+        if constexpr (is_float64<F>) each([&](auto at) FASTACT_INLINE { Adder<F>::add(sum, counted(at, term(at))); });
+        else {
+            const std::size_t end = along ? n : n * width;
+            std::size_t i = 0;
+            for (; i + 2 * width <= end; i += 2 * width) {
+                const F first = term(Whole{i});
+                add_some(sum, first + term(Whole{i + width}));
+            }
+            if (i + width <= end) add_some(sum, term(Whole{i})), i += width;
+            if constexpr (along)
+                if (i < end) add_some(sum, counted(Part{i, end - i}, term(Part{i, end - i})));
+        }
         return result_of(sum);
+    }
+    FASTACT_ROW_METHOD void add_some(Adder<F> &sum, F v) const {
+        if constexpr (along) Adder<F>::add_joined(sum, v);
+        else Adder<F>::add(sum, v);
     }
     struct Two {
         U a, b;
     };
-    template <class Term> FASTACT_METHOD Two sum2(Term term) const {
+    template <class Term> FASTACT_ROW_METHOD Two sum2(Term term) const {
         Adder<F> a, b;
-        each([&](auto at) {
+        each([&](auto at) FASTACT_INLINE {
             const auto v = term(at);
             Adder<F>::add(a, counted(at, v.a));
             Adder<F>::add(b, counted(at, v.b));
@@ -281,10 +306,10 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
         return {result_of(a), result_of(b)};
     }
     // The first place where `test` holds, 0 if there is none.
-    template <class Test> FASTACT_METHOD U first(Test test) const {
+    template <class Test> FASTACT_ROW_METHOD U first(Test test) const {
         U place;
         set_all(place, -1.0);
-        each([&](auto at) {
+        each([&](auto at) FASTACT_INLINE {
             T found[width];
             store(found, select(test(at), Pack<F>::splat(T(1)), Pack<F>::splat(T(0))));
             for (std::size_t i = 0; i < width; i++) {
@@ -294,7 +319,7 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
         });
         return lanes([](double p) { return p < 0.0 ? 0.0 : p; }, place);
     }
-    FASTACT_METHOD F pack(const U &u) const {
+    FASTACT_ROW_METHOD F pack(const U &u) const {
         if constexpr (along) return Pack<F>::splat(static_cast<T>(u));
         else {
             T spare[width];
@@ -302,7 +327,7 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             return load<F>(spare);
         }
     }
-    FASTACT_METHOD U unpacked(F v) const {
+    FASTACT_ROW_METHOD U unpacked(F v) const {
         T spare[width];
         store(spare, v);
         if constexpr (along) return spare[0];
@@ -312,7 +337,7 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             return u;
         }
     }
-    FASTACT_METHOD U peek(const U &place) const {
+    FASTACT_ROW_METHOD U peek(const U &place) const {
         if constexpr (along) return xs[static_cast<std::size_t>(place)];
         else {
             U u;
@@ -320,10 +345,10 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
             return u;
         }
     }
-    FASTACT_METHOD void poke(const U &place, const U &value) const {
+    FASTACT_ROW_METHOD void poke(const U &place, const U &value) const {
         if constexpr (along) ys[static_cast<std::size_t>(place)] = static_cast<T>(value);
         else
-            for (std::size_t i = 0; i < width; i++) ys[static_cast<std::size_t>(place.v[i]) * width + i] = static_cast<T>(value.v[i]);
+            for (std::size_t i = 0; i < width; i++) ys[static_cast<std::size_t>(place.v[i]) * y_step + i] = static_cast<T>(value.v[i]);
     }
 };
 
@@ -350,6 +375,7 @@ template <class F, bool along_, int program, int direction> struct Tiles {
     using T = Scalar<F>;
     static constexpr std::size_t width = along_ ? 1 : Lanes<F>::count, pack = Lanes<F>::count;
     static constexpr bool along = along_, loss = program >= programs::CROSS_ENTROPY;
+    static constexpr int own = sizeof(T) == 8 ? FLOAT64 : FLOAT32;
     const fastact_rows &call;
     const bool gathered;  // rows that follow each other, one a lane
     const bool plain;     // stored in the working type, nothing to be done before or after
@@ -360,12 +386,12 @@ template <class F, bool along_, int program, int direction> struct Tiles {
 
     explicit Tiles(const fastact_rows &c, bool gather)
         : call(c), gathered(gather),
-          plain(c.kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32) && !c.bias.data && !c.where.data && !c.limits && !c.has_noise && c.scale == 1.0), n(c.n),
+          plain(c.kind == own && !c.bias.data && !c.where.data && !c.limits && !c.has_noise && c.scale == 1.0), n(c.n),
           size(kind_size[c.kind]), padded((c.n + pack - 1) / pack * pack) {}
 
     // One block of memory for all: null if there is none.
     void *allocate() {
-        const std::size_t tile = along ? padded : n * width, tiles = 4;
+        const std::size_t tile = (along && call.inner > 1 ? BLOCK : 1) * (along ? padded : n * width), tiles = 4;
         void *block = std::malloc((tiles * tile + padded + pack) * sizeof(T) + (call.where.data || call.limits ? n * width : 0) + 64);
         if (!block) return nullptr;
         z = reinterpret_cast<T *>((reinterpret_cast<std::uintptr_t>(block) + 63) / 64 * 64);
@@ -387,6 +413,8 @@ template <class F, bool along_, int program, int direction> struct Tiles {
                 if (lane < w) widen_any(call.kind, p + lane * n * size, spare, n);
                 for (std::size_t r = 0; r < n; r++) tile[r * width + lane] = lane < w ? spare[r] : T(0);
             }
+        } else if (call.kind == own && w == width) {
+            for (std::size_t r = 0; r < n; r++) store(tile + r * width, load<F>(reinterpret_cast<const T *>(p + r * call.inner * sizeof(T))));
         } else {
             for (std::size_t r = 0; r < n; r++) {
                 widen_any(call.kind, p + r * call.inner * size, tile + r * width, w);
@@ -407,7 +435,7 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         }
     }
     // body(element of the tile, its offset in what is spread) for all elements of all rows
-    template <class Body> FASTACT_METHOD void spread_over(const fastact_spread &s, std::size_t o, std::size_t c, std::size_t w, Body body) const {
+    template <class Body> FASTACT_ROW_METHOD void spread_over(const fastact_spread &s, std::size_t o, std::size_t c, std::size_t w, Body body) const {
         for (std::size_t lane = 0; lane < w; lane++) {
             std::ptrdiff_t at = gathered ? s.outer[o + lane] + s.inner[0] : s.outer[o] + s.inner[c + lane];
             for (std::size_t r = 0; r < n; r++, at += s.step) body(r * width + lane, at);
@@ -491,38 +519,46 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         for (std::size_t lane = 0; lane < w; lane++) p[o * call.inner + c + lane] = v[lane];
     }
 
-    // The rows (o, c), w of them.
-    void tile(std::size_t o, std::size_t c, std::size_t w) {
+    // What is the same for all rows of the call.
+    R prototype() const {
         R row;
-        row.n = n;
+        row.n = n, row.y_step = width, row.weights = weights;
+        row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
+        row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = call.out, row.wants_dalpha = call.dalpha;
+        row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
+        set_all(row.sink, 0.0), set_all(row.alpha, 1.5), set_all(row.row_grad, loss ? 1.0 : 0.0);
+        set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);
+        set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
+        return row;
+    }
+
+    // The rows (o, c), w of them. `lying`: their elements are in the scratch tiles already, and results stay there.
+    FASTACT_ROW_METHOD void tile(R row, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
         if (along && call.limits) row.n = call.limits[o] < 0 ? 0 : std::min(n, static_cast<std::size_t>(call.limits[o]));
         const std::size_t base = (o * n * call.inner + c) * size;
-        const bool direct = plain && along;
-        const bool wants = call.out != nullptr;
-        T *const y = !wants ? nullptr : direct ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
+        const bool direct = plain && along && !lying;                                 // nothing is copied
+        const bool placed = direct || (plain && !gathered && w == width);             // results go where they belong
+        T *const y = !call.out ? nullptr : placed ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
         if (direct) {
             row.xs = reinterpret_cast<const T *>(static_cast<const char *>(call.x) + base);
             row.gs = reinterpret_cast<const T *>(static_cast<const char *>(call.grad) + (call.grad ? base : 0));
             row.softs = reinterpret_cast<const T *>(static_cast<const char *>(call.soft) + (call.soft ? base : 0));
         } else {
-            fill(call.x, z, o, c, w, -T(__builtin_inff()));
-            if (call.grad) fill(call.grad, g, o, c, w, 0);
-            if (call.soft) fill(call.soft, soft, o, c, w, 0);
-            prepare(o, c, w);
+            if (!lying) {
+                fill(call.x, z, o, c, w, -T(__builtin_inff()));
+                if (call.grad) fill(call.grad, g, o, c, w, 0);
+                if (call.soft) fill(call.soft, soft, o, c, w, 0);
+            }
+            if (!plain) prepare(o, c, w);
             row.xs = z, row.gs = g, row.softs = soft;
+            if (placed) row.y_step = call.inner;
         }
-        // What is remembered may not overwrite x before the result is known, where x is not ours and the result is a gradient in its place.
-        row.weights = weights, row.ys = y;
-        row.memo = !wants ? nullptr : direct && direction != programs::VALUE ? z : direct ? y : z;
-        row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
-        row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = wants, row.wants_dalpha = call.dalpha;
-        row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
-        numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
-        numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
-        numbers(row.row_grad, call.row_grad, 1, o, c, w, loss ? 1.0 : 0.0);
-        set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
-        if constexpr (loss) {
-            set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);
+        // Of a gradient nothing may be remembered in its place: it may be that of x or of the gradient, which are needed once more.
+        row.ys = y, row.memo = !call.out ? nullptr : direct && direction == programs::VALUE ? y : z;
+        if (call.sink) numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
+        if (call.alpha) numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
+        if (call.row_grad) numbers(row.row_grad, call.row_grad, 1, o, c, w, loss ? 1.0 : 0.0);
+        if constexpr (loss)
             if (call.labels)
                 for (std::size_t lane = 0; lane < w; lane++) {
                     const std::int64_t label = call.labels[o * call.inner + c + lane];
@@ -531,16 +567,43 @@ template <class F, bool along_, int program, int direction> struct Tiles {
                     set_lane(row.label, lane, on ? static_cast<double>(label) : 0.0);
                     if (call.weight) set_lane(row.label_weight, lane, on ? call.weight[label] : 0.0);
                 }
-        }
         programs::run<program, direction>(row);
-        if (!direct) {
-            finish(y, o, c, w, row);
-            if (y) spill(y, call.out, o, c, w);
-        }
+        if (!plain) finish(y, o, c, w, row);
+        if (y && !placed && !lying) spill(y, call.out, o, c, w);
         results(row.lse, call.lse, o, c, w);
         results(row.dsink, call.dsink, o, c, w);
         results(row.dalpha, call.dalpha, o, c, w);
         if constexpr (loss) results(row.loss, call.loss, o, c, w);
+    }
+
+    // Programs with much arithmetic an element take rows that lie side by side one after the other: BLOCK of them are turned first.
+    static constexpr std::size_t BLOCK = 16;
+    void turn(const void *from, T *tiles, std::size_t o, std::size_t c, std::size_t w, T rest) const {
+        const char *p = static_cast<const char *>(from) + (o * n * call.inner + c) * size;
+        T line[BLOCK];
+        for (std::size_t r = 0; r < n; r++) {
+            widen_any(call.kind, p + r * call.inner * size, line, w);
+            for (std::size_t lane = 0; lane < w; lane++) tiles[lane * padded + r] = line[lane];
+        }
+        for (std::size_t lane = 0; lane < w; lane++)
+            for (std::size_t r = n; r < padded; r++) tiles[lane * padded + r] = rest;
+    }
+    void turned(const R &row, std::size_t o, std::size_t c, std::size_t w) {
+        T *const first_z = z, *const first_g = g;
+        turn(call.x, z, o, c, w, -T(__builtin_inff()));
+        if (call.grad) turn(call.grad, g, o, c, w, 0);
+        for (std::size_t lane = 0; lane < w; lane++) {
+            z = first_z + lane * padded, g = first_g + lane * padded;
+            tile(row, o, c + lane, 1, true);
+        }
+        z = first_z, g = first_g;
+        if (!call.out) return;
+        char *p = static_cast<char *>(call.out) + (o * n * call.inner + c) * size;
+        T line[BLOCK];
+        for (std::size_t r = 0; r < n; r++) {
+            for (std::size_t lane = 0; lane < w; lane++) line[lane] = z[lane * padded + r];
+            narrow_any(call.kind, line, p + r * call.inner * size, w);
+        }
     }
 
     void band(std::size_t b) {
@@ -551,16 +614,21 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         }
         dbias = call.dbias ? call.dbias + b * call.bias_size : nullptr;
         const std::size_t bands = call.job.bands;
+        const R row = prototype();
         if constexpr (along) {
-            for (std::size_t o = call.outer * b / bands; o < call.outer * (b + 1) / bands; o++) tile(o, 0, 1);
+            const std::size_t block = call.inner == 1 ? 1 : BLOCK, across = (call.inner + block - 1) / block, tiles = call.outer * across;
+            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) {
+                if (call.inner == 1) tile(row, t, 0, 1);
+                else turned(row, t / across, t % across * block, std::min(block, call.inner - t % across * block));
+            }
         } else if (gathered) {
             const std::size_t tiles = (call.outer + width - 1) / width;
-            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) tile(t * width, 0, call.outer - t * width < width ? call.outer - t * width : width);
+            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) tile(row, t * width, 0, call.outer - t * width < width ? call.outer - t * width : width);
         } else {
             const std::size_t across = (call.inner + width - 1) / width, tiles = call.outer * across;
             for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) {
                 const std::size_t c = t % across * width;
-                tile(t / across, c, call.inner - c < width ? call.inner - c : width);
+                tile(row, t / across, c, call.inner - c < width ? call.inner - c : width);
             }
         }
         std::free(block);
@@ -570,9 +638,11 @@ template <class F, bool along_, int program, int direction> struct Tiles {
 // ---------------------------------------------------------------- a band of any call
 
 template <class F, int program, int direction> static void rows_band(const fastact_rows &call, std::size_t band) {
+    constexpr bool side_by_side = program == programs::SOFTMAX || program == programs::LOG_SOFTMAX || program == programs::CROSS_ENTROPY;
     const bool gathered = call.inner == 1 && call.n <= call.gather;
-    if (call.inner == 1 && !gathered) Tiles<F, true, program, direction>(call, false).band(band);
-    else Tiles<F, false, program, direction>(call, gathered).band(band);
+    if constexpr (side_by_side)
+        if (call.inner > 1 || gathered) return Tiles<F, false, program, direction>(call, gathered).band(band);
+    Tiles<F, true, program, direction>(call, false).band(band);
 }
 template <int program, int direction> static void rows_typed(const fastact_rows &call, std::size_t band) {
     if constexpr (program == programs::ENTMAX) rows_band<PackD, program, direction>(call, band);

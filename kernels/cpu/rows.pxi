@@ -1,6 +1,7 @@
 # Included by compiled.pyx: row-wise calls as jobs.
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 cdef extern from "interface.hpp":
     ctypedef struct fastact_spread:
@@ -85,7 +86,7 @@ cdef class RowsJob(Job):
         r.lse, r.dsink, r.dalpha, r.loss = (
             <double *>_address(call.lse), <double *>_address(call.dsink), <double *>_address(call.dalpha), <double *>_address(call.loss)
         )
-        bands = min(max(1, size // ROWS_BAND), ROWS_BANDS, max(1, size // max(1, x.shape[1])))
+        bands = bands_of(size, x.shape[1])
         self.partial = None
         if call.dbias is not None:  # a sum for each band: no more of them than take an eighth of x
             most = max(1, size // (8 * max(1, call.dbias.size)))
@@ -106,3 +107,130 @@ cdef class RowsJob(Job):
             raise MemoryError(f"{self.call.program}: no memory for a scratch tile of rows of {self.call.x.shape[1]} elements")
         if self.partial is not None:
             self.call.dbias[...] = self.partial.sum(axis=0)
+
+
+# ---------------------------------------------------------------- the fast path
+
+cdef class RowEntry:
+    """A row-wise function in one direction: serves plain arrays itself, with an axis and `out` and nothing else; all else goes to `general`.
+
+    Parameters
+    ----------
+    program, direction : str
+        As in `Rows`.
+    scale : float
+        What x is multiplied by: 1, or -1.
+    general : callable
+        Called with the same arguments whenever the fast path does not apply.
+    fast : bool
+        Whether there is a fast path.
+    """
+
+    cdef int program, direction, arrays
+    cdef double scale
+    cdef object general
+    cdef bint fast
+    cdef public Py_ssize_t limit
+
+    def __init__(self, str program, str direction, double scale, general, bint fast):
+        self.program, self.direction, self.scale, self.general, self.fast = PROGRAMS[program], ROW_DIRECTIONS[direction], scale, general, fast
+        self.arrays = 1 if direction == "value" else 2
+        self.limit = 0
+
+    def __call__(self, *args, **kwargs):
+        if self.fast and _overrides == 0:
+            result = self.serve(args, kwargs)
+            if result is not None:
+                return result
+        return self.general(*args, **kwargs)
+
+    cdef object serve(self, tuple args, dict kwargs):
+        cdef fastact_rows r
+        cdef cnp.ndarray x, g = None, y
+        cdef PyArray_Descr *descr
+        cdef int given = <int>len(args), k, nd, axis = -1, failed = 0
+        cdef Py_ssize_t n
+        cdef cnp.npy_intp *shape
+        if given < self.arrays or given > self.arrays + 1:
+            return None
+        out = None
+        place = args[self.arrays] if given > self.arrays else None
+        if kwargs:
+            for key, value in kwargs.items():
+                if key == "out":
+                    out = value
+                elif key == "axis" and place is None:
+                    place = value
+                    if place is None:
+                        return None
+                else:
+                    return None
+        if place is None:
+            if given > self.arrays:
+                return None
+        elif type(place) is not int:
+            return None
+        else:
+            axis = place
+        if not cnp.PyArray_CheckExact(args[self.arrays - 1]):
+            return None
+        x = args[self.arrays - 1]
+        nd, n = cnp.PyArray_NDIM(x), cnp.PyArray_SIZE(x)
+        memset(&r, 0, sizeof(r))
+        r.kind = kind_of(x)
+        if axis < 0:
+            axis += nd
+        if r.kind < 0 or n == 0 or n > self.limit or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
+            return None
+        if self.arrays == 2:
+            if not cnp.PyArray_CheckExact(args[0]):
+                return None
+            g = args[0]
+            if cnp.PyArray_TYPE(g) != cnp.PyArray_TYPE(x) or not PyArray_ISCARRAY_RO(g) or not same_shape(g, x):
+                return None
+            r.grad = cnp.PyArray_DATA(g)
+        if out is None:
+            descr = PyArray_DESCR(x)
+            Py_INCREF(descr)  # NewFromDescr takes it over
+            y = PyArray_NewFromDescr(ndarray_type, descr, nd, cnp.PyArray_DIMS(x), NULL, NULL, 0, NULL)
+        else:
+            if not cnp.PyArray_CheckExact(out):
+                return None
+            y = out
+            if cnp.PyArray_TYPE(y) != cnp.PyArray_TYPE(x) or not PyArray_ISCARRAY(y) or not same_shape(y, x):
+                return None
+            if apart(x, y) or (g is not None and apart(g, y)):
+                return None
+        shape = cnp.PyArray_DIMS(x)
+        r.outer = r.inner = 1
+        for k in range(axis):
+            r.outer *= shape[k]
+        r.n = shape[axis]
+        for k in range(axis + 1, nd):
+            r.inner *= shape[k]
+        r.job.run, r.job.bands = isa.rows, bands_of(n, r.n)
+        r.program, r.direction, r.wide, r.gather = self.program, self.direction, r.kind == FLOAT64, GATHER
+        r.x, r.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+        r.scale, r.bias_scale, r.row_scale, r.failed = self.scale, 1.0, 1.0, &failed
+        global _served
+        _served += 1
+        if n > WITHOUT_GIL:
+            with nogil:
+                fastact_run_bands(&r.job)
+        else:
+            fastact_run_bands(&r.job)
+        if failed:
+            raise MemoryError(f"no memory for a scratch tile of rows of {r.n} elements")
+        return y
+
+
+cdef inline Py_ssize_t bands_of(Py_ssize_t size, Py_ssize_t n) noexcept:
+    return min(max(1, size // ROWS_BAND), ROWS_BANDS, max(1, size // max(1, n)))
+
+
+cdef inline bint apart(cnp.ndarray a, cnp.ndarray out):
+    """Whether two arrays of one size overlap without being the same."""
+    cdef char *begin = <char *>cnp.PyArray_DATA(a)
+    cdef char *target = <char *>cnp.PyArray_DATA(out)
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(a)
+    return begin != target and begin < target + size and target < begin + size

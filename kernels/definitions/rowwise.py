@@ -23,6 +23,7 @@ from .primitives import (
     exact_sum,
     exp,
     exp_down_low,
+    exp_split,
 )
 
 
@@ -36,11 +37,13 @@ def softmax_term(x: Any, largest: Any) -> Any:
 
 
 @primitive
-def log_softmax_term(x: Any, largest: Any, log_total: Any, log_low: Any) -> Any:
-    """x - largest - (log_total + log_low), the rounding error of the difference included; nothing cancels, as both are negative."""
-    d, low = exact_sum(x, -largest)
-    y = d - log_total
-    return y + ((low - log_low) + ((d - y) - log_total) if abs(d) <= pick(x, 3.4e38, 1.7e308) else 0.0)
+def shifted_exp(x: Any, lowest: Any, shift: Any) -> Any:
+    """exp(x) * 2^(c - K) with shift = DOWN - K, in float32 for abs(x) < 2^17; what is below `lowest` counts as that.
+
+    The power of two is shifted by a whole number instead of subtracting the largest element from x: nothing is rounded.
+    """
+    p, s = exp_split(max(x, lowest), shift)
+    return fma(p, s, s)
 
 
 @primitive
@@ -96,7 +99,7 @@ def log_softmax(x: Any) -> Any:
     """The logarithm of softmax, accurate where softmax itself is 1 or underflows."""
     largest = reduce(max, x, -inf)
     total = log(fsum(softmax_term(v, largest) for v in x))
-    return [log_softmax_term(v, largest, total, 0.0) for v in x]
+    return [(v - largest) - total for v in x]
 
 
 @activation(

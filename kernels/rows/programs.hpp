@@ -16,52 +16,92 @@
 //   pack(U)                    as F
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
+// and freely: exp_of log_of log1p_of nearest_of, functions of doubles; FASTACT_ROW_METHOD and FASTACT_INLINE, for methods and lambdas; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
-// Sums are of float64 terms. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
+// Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
 
 namespace programs {
 
 // ---------------------------------------------------------------- the sum of exponentials
 
+// Terms are exp(x - largest) times a constant of the row, whose logarithm is log_unit; so is their total, the sink included.
+//
+// In float32 x - largest has a rounding error that exp turns into 70 ULP. Where the largest is not beyond 2^16 nothing is subtracted: exp(x)
+// is (1 + p) 2^k, and K = round(largest / log(2)) is taken from k. Otherwise, and in float64, the error of the difference is carried along.
 template <class Row> struct Exponentials {
-    typename Row::U largest, total;  // the sum is exp(largest) * total, the sink included
-    typename Row::U log_total;
+    using F = typename Row::F;
+    using U = typename Row::U;
+    static constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, DOWN = 12583103.0, OFFSET = 64.0, REACH = 65536.0;
+    U largest, log_unit, total, log_total;
+    F m, lowest, shift;
+    bool shifted;
+
+    FASTACT_ROW_METHOD Exponentials(const Row &row, const U &largest_) : largest(largest_), log_unit(lanes([](double) { return 0.0; }, largest_)) {
+        m = row.pack(largest);
+        lowest = shift = m;
+        shifted = !is_float64<F> && !any([](double l) { return !(l >= -REACH && l <= REACH); }, largest);
+        if (shifted) {
+            const U k = lanes([](double l) { return nearest_of(l * LOG2E); }, largest);
+            shift = row.pack(lanes([](double k) { return DOWN - k; }, k));
+            lowest = row.pack(largest - 110.0);
+            log_unit = lanes([](double l, double k) { return l - (k - OFFSET) * LN2; }, largest, k);
+        }
+    }
+    FASTACT_ROW_METHOD F quick(F x) const { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_ROW_METHOD F careful(F x) const { return defs::softmax_term(x, m); }
+    FASTACT_ROW_METHOD F term(F x) const { return shifted ? quick(x) : careful(x); }
+    FASTACT_ROW_METHOD U term_of(const U &x) const {
+        return lanes([](double x, double l, double u) { return x == l ? exp_of(u) : exp_of((x - l) + u); }, x, largest, log_unit);
+    }
 };
 
-template <class Row, class Term> FASTACT_FUNCTION void add_sink(const Row &row, Exponentials<Row> &s, Term) {
-    if (row.has_sink) s.total = s.total + lanes([](double sink, double m) { return sink == m ? 1.0 : exp_of(sink - m); }, row.sink, s.largest);
-}
-
 template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
-    auto m = row.max([&](auto at) { return row.x(at); });
+    auto m = row.max([&](auto at) FASTACT_INLINE { return row.x(at); });
     if (row.has_sink) m = lanes([](double a, double b) { return b > a ? b : a; }, m, row.sink);
     return m;
 }
 
-// log(total) and lse. One dominant element makes total 1 and a rest that may be far below its last bit: then the rest is summed alone.
-template <class Row> FASTACT_FUNCTION void take_logarithm(Row &row, Exponentials<Row> &s) {
+// The terms, remembered if so asked, and their sum.
+template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(Row &row) {
+    Exponentials<Row> s(row, largest_of(row));
+    const auto keep = [&](auto at, auto v) FASTACT_INLINE {
+        if constexpr (remember) return row.remember(at, v);
+        else return v;
+    };
+    if constexpr (is_float64<typename Row::F>) s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.careful(row.x(at))); });
+    else if (s.shifted) s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.quick(row.x(at))); });
+    else s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.careful(row.x(at))); });
+    if (row.has_sink) s.total = s.total + s.term_of(row.sink);
+    return s;
+}
+
+// log(sum(exp(x - largest))) and lse. One dominant element leaves to the others a sum that may be far below its own last bit: then that is
+// summed alone, from `term`, which gives what was added up.
+template <class Row, class Term> FASTACT_FUNCTION void take_logarithm(Row &row, Exponentials<Row> &s, Term term) {
     using F = typename Row::F;
-    s.log_total = lanes([](double t) { return log_of(t); }, s.total);
-    const auto close = [](double t) { return t < 1.0 + 0x1p-20; };
-    if (any(close, s.total)) {
-        const F m = row.pack(s.largest), zero = lit<F>(0.0);
-        auto rest = row.sum([&](auto at) {
-            const F x = row.x(at);
-            return select(x == m, zero, defs::softmax_term(x, m));
+    s.log_total = lanes([](double t, double u) { return log_of(t) - u; }, s.total, s.log_unit);
+    const auto close = [](double l) { return l < 0x1p-20; };
+    if (any(close, s.log_total)) {
+        const F zero = lit<F>(0.0), own = s.term(s.m);
+        auto rest = row.sum([&](auto at) FASTACT_INLINE {
+            const F e = term(at);
+            return select(e == own, zero, e);
         });
-        if (row.has_sink) rest = rest + lanes([](double sink, double m) { return sink == m ? 0.0 : exp_of(sink - m); }, row.sink, s.largest);
-        s.log_total = lanes([&](double t, double r, double l) { return close(t) ? log1p_of(r) : l; }, s.total, rest, s.log_total);
+        if (row.has_sink) rest = rest + lanes([](double sink, double m, double e) { return sink == m ? 0.0 : e; }, row.sink, s.largest, s.term_of(row.sink));
+        s.log_total = lanes([&](double r, double u, double l) { return close(l) ? log1p_of(r * exp_of(-u)) : l; }, rest, s.log_unit, s.log_total);
     }
     row.lse = s.largest + s.log_total;
+}
+// Infinite logits: lse is infinite too, but NaN if anything is. Before x is overwritten.
+template <class Row> FASTACT_FUNCTION void mend_infinite(Row &row, const typename Row::U &largest) {
+    using F = typename Row::F;
     const auto infinite = [](double m) { return m - m != 0.0; };
-    if (any(infinite, s.largest)) {  // infinite logits: lse is infinite too, but NaN if anything is
-        const auto nan = row.sum([&](auto at) {
-            const F x = row.x(at);
-            return select(x == x, lit<F>(0.0), x);
-        });
-        row.lse = lanes([&](double m, double l, double n) { return infinite(m) ? m + n : l; }, s.largest, row.lse, nan);
-    }
+    if (!any(infinite, largest)) return;
+    const auto nan = row.sum([&](auto at) FASTACT_INLINE {
+        const F x = row.x(at);
+        return select(x == x, lit<F>(0.0), x);
+    });
+    row.lse = lanes([&](double m, double l, double n) { return infinite(m) ? m + n : l; }, largest, row.lse, nan);
 }
 
 // ---------------------------------------------------------------- softmax
@@ -71,103 +111,91 @@ template <class F> FASTACT_FUNCTION F scaled(F e, F scale) {
     if constexpr (is_float64<F>) return e / scale;
     else return e * scale;
 }
-template <class Row> FASTACT_FUNCTION auto scale_of(Row &row, const typename Row::U &total) {
+template <class Row> FASTACT_FUNCTION auto scale_of(const Row &row, const typename Row::U &total) {
     if constexpr (is_float64<typename Row::F>) return row.pack(total);
     else return row.pack(lanes([](double t) { return 1.0 / t; }, total));
 }
-
-// e = exp(x - largest), remembered, and their sum.
-template <class Row> FASTACT_FUNCTION Exponentials<Row> remember_exponentials(Row &row) {
-    Exponentials<Row> s{largest_of(row)};
-    const auto m = row.pack(s.largest);
-    s.total = row.sum([&](auto at) { return row.remember(at, defs::softmax_term(row.x(at), m)); });
-    add_sink(row, s, 0);
-    return s;
+// The sink's share of the sum.
+template <class Row> FASTACT_FUNCTION auto sink_share(const Row &row, const Exponentials<Row> &s) {
+    return lanes([](double e, double t) { return e / t; }, s.term_of(row.sink), s.total);
 }
 
-template <class Row> FASTACT_FUNCTION void one_hot(Row &row, const typename Row::U &largest) {
+template <class Row> FASTACT_FUNCTION void one_hot(Row &row) {
     using F = typename Row::F;
-    const F m = row.pack(largest), one = lit<F>(1.0), zero = lit<F>(0.0);
-    const auto place = row.first([&](auto at) { return row.x(at) == m; });
-    const auto nan = row.sum([&](auto at) {
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0);
+    const auto place = row.first([&](auto at) FASTACT_INLINE { return row.x(at) == m; });
+    const auto nan = row.sum([&](auto at) FASTACT_INLINE {
         const F x = row.x(at);
         return select(x == x, zero, x);
     });
     const F rest = row.pack(nan);
-    row.each([&](auto at) { row.put(at, rest); });
-    row.poke(place, lanes([](double n) { return n + 1.0; }, nan));
-    (void)one;
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, rest); });
+    row.poke(place, nan + 1.0);
 }
 
 template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
-    if (row.hard) return one_hot(row, row.max([&](auto at) { return row.x(at); }));
-    const bool wants_lse = row.wants_lse;
-    if (wants_lse) {  // before x is overwritten
-        Exponentials<Row> s{largest_of(row)};
-        const auto m = row.pack(s.largest);
-        s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
-        add_sink(row, s, 0);
-        take_logarithm(row, s);
+    if (row.hard) return one_hot(row);
+    if (row.wants_lse) {  // before x is overwritten
+        auto s = exponentials<false>(row);
+        take_logarithm(row, s, [&](auto at) FASTACT_INLINE { return s.term(row.x(at)); });
+        mend_infinite(row, s.largest);
         if (!row.wants_result) return;
     }
-    const auto s = remember_exponentials(row);
-    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
-    row.each([&](auto at) { row.put(at, scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale)); });
+    const auto s = exponentials<true>(row);
+    const auto scale = scale_of(row, s.total);
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale)); });
 }
 
 template <class Row> FASTACT_FUNCTION void softmax_backward(Row &row) {
-    const auto s = remember_exponentials(row);
-    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
-    const auto y = [&](auto at) { return scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale); };
+    const auto s = exponentials<true>(row);
+    const auto scale = scale_of(row, s.total);
+    const auto y = [&](auto at) FASTACT_INLINE { return scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale); };
     auto dot = -row.row_grad;
-    if (row.has_grad) dot = dot + row.sum([&](auto at) { return row.g(at) * y(at); });
+    if (row.has_grad) dot = dot + row.sum([&](auto at) FASTACT_INLINE { return row.g(at) * y(at); });
     const auto d = row.pack(dot);
-    row.each([&](auto at) { row.put(at, y(at) * (row.g(at) - d)); });
-    if (row.has_sink)
-        row.dsink = lanes([](double sink, double m, double t, double d) { return -d * ((sink == m ? 1.0 : exp_of(sink - m)) / t); }, row.sink, s.largest, s.total, dot);
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, y(at) * (row.g(at) - d)); });
+    if (row.has_sink) row.dsink = -dot * sink_share(row, s);
 }
 
 template <class Row> FASTACT_FUNCTION void softmax_backward_from_output(Row &row) {
-    const auto dot = row.pack(row.sum([&](auto at) { return row.g(at) * row.x(at); }));
-    row.each([&](auto at) { row.put(at, row.x(at) * (row.g(at) - dot)); });
+    const auto dot = row.pack(row.sum([&](auto at) FASTACT_INLINE { return row.g(at) * row.x(at); }));
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.x(at) * (row.g(at) - dot)); });
 }
 
 // ---------------------------------------------------------------- log_softmax
 
 template <class Row> FASTACT_FUNCTION void log_softmax(Row &row) {
     using F = typename Row::F;
-    Exponentials<Row> s{largest_of(row)};
-    const F m = row.pack(s.largest);
-    s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
-    add_sink(row, s, 0);
-    take_logarithm(row, s);
-    const F high = row.pack(s.log_total), low = row.pack(s.log_total - row.unpacked(high));
-    row.each([&](auto at) { row.put(at, defs::log_softmax_term(row.x(at), m, high, low)); });
+    auto s = exponentials<false>(row);
+    take_logarithm(row, s, [&](auto at) FASTACT_INLINE { return s.term(row.x(at)); });
+    if (row.wants_lse) mend_infinite(row, s.largest);
+    // x - lse with lse in two parts: the first difference is exact where it is small.
+    const F high = row.pack(s.largest + s.log_total), low = row.pack((s.largest - row.unpacked(high)) + s.log_total);
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, (row.x(at) - high) - low); });
 }
 
 template <class Row> FASTACT_FUNCTION void log_softmax_backward(Row &row) {
-    const auto s = remember_exponentials(row);
-    const auto m = row.pack(s.largest), scale = scale_of(row, s.total);
-    auto sum = row.sum([&](auto at) { return row.g(at); });
-    const auto d = row.pack(sum - row.row_grad);
-    row.each([&](auto at) { row.put(at, row.g(at) - scaled(row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }), scale) * d); });
-    if (row.has_sink)
-        row.dsink = lanes([](double sink, double m, double t, double d) { return -d * ((sink == m ? 1.0 : exp_of(sink - m)) / t); }, row.sink, s.largest, s.total, sum - row.row_grad);
+    const auto s = exponentials<true>(row);
+    const auto scale = scale_of(row, s.total);
+    const auto sum = row.sum([&](auto at) FASTACT_INLINE { return row.g(at); }) - row.row_grad;
+    const auto d = row.pack(sum);
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.g(at) - scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale) * d); });
+    if (row.has_sink) row.dsink = -sum * sink_share(row, s);
 }
 
 template <class Row> FASTACT_FUNCTION void log_softmax_backward_from_output(Row &row) {
-    const auto sum = row.pack(row.sum([&](auto at) { return row.g(at); }));
-    row.each([&](auto at) { row.put(at, row.g(at) - defs::exp(row.x(at)) * sum); });
+    const auto sum = row.pack(row.sum([&](auto at) FASTACT_INLINE { return row.g(at); }));
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.g(at) - defs::exp(row.x(at)) * sum); });
 }
 
 // ---------------------------------------------------------------- hardmax
 
 // The first of the largest; a row with NaN is NaN.
 template <class Row> FASTACT_FUNCTION void hardmax(Row &row) {
-    one_hot(row, row.max([&](auto at) { return row.x(at); }));
+    one_hot(row);
 }
 template <class Row> FASTACT_FUNCTION void hardmax_backward(Row &row) {
-    row.each([&](auto at) { row.put(at, lit<typename Row::F>(0.0)); });
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, lit<typename Row::F>(0.0)); });
 }
 
 // ---------------------------------------------------------------- sparsemax and entmax
@@ -187,9 +215,9 @@ template <class Row, class Step> FASTACT_FUNCTION typename Row::U threshold(Row 
 
 template <class Row> FASTACT_FUNCTION typename Row::U sparsemax_threshold(Row &row, typename Row::F m) {
     using F = typename Row::F;
-    return threshold(row, [&](const auto &tau) {
+    return threshold(row, [&](const auto &tau) FASTACT_INLINE {
         const F t = row.pack(tau), zero = lit<F>(0.0), one = lit<F>(1.0);
-        const auto found = row.sum2([&](auto at) {
+        const auto found = row.sum2([&](auto at) FASTACT_INLINE {
             const F z = row.x(at) - m;
             return Results<F, 2>{select(z <= t, zero, z), select(z <= t, zero, one)};
         });
@@ -198,54 +226,54 @@ template <class Row> FASTACT_FUNCTION typename Row::U sparsemax_threshold(Row &r
 }
 template <class Row> FASTACT_FUNCTION void sparsemax(Row &row) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0);
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0);
     const auto tau = sparsemax_threshold(row, m);
     const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
-    row.each([&](auto at) { row.put(at, pymax((row.x(at) - m - high) - low, zero)); });
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, pymax((row.x(at) - m - high) - low, zero)); });
 }
 // dx = g - mean of g over the support, there
 template <class Row, class Value> FASTACT_FUNCTION void sparsemax_gradient(Row &row, Value y) {
     using F = typename Row::F;
     const F zero = lit<F>(0.0), one = lit<F>(1.0);
-    const auto found = row.sum2([&](auto at) {
+    const auto found = row.sum2([&](auto at) FASTACT_INLINE {
         const F v = y(at);
         return Results<F, 2>{select(v <= zero, zero, row.g(at)), select(v <= zero, zero, one)};
     });
     const F mean = row.pack(lanes([](double s, double c) { return s / c; }, found.a, found.b));
-    row.each([&](auto at) {
+    row.each([&](auto at) FASTACT_INLINE {
         const F v = y(at);
         row.put(at, select(v <= zero, zero, select(v == v, row.g(at) - mean, v)));
     });
 }
 template <class Row> FASTACT_FUNCTION void sparsemax_backward(Row &row) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) { return row.x(at); }));
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); }));
     const auto tau = sparsemax_threshold(row, m);
     const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
-    sparsemax_gradient(row, [&](auto at) { return pymax((row.x(at) - m - high) - low, lit<F>(0.0)); });
+    sparsemax_gradient(row, [&](auto at) FASTACT_INLINE { return pymax((row.x(at) - m - high) - low, lit<F>(0.0)); });
 }
 template <class Row> FASTACT_FUNCTION void sparsemax_backward_from_output(Row &row) {
-    sparsemax_gradient(row, [&](auto at) { return row.x(at); });
+    sparsemax_gradient(row, [&](auto at) FASTACT_INLINE { return row.x(at); });
 }
 
 // sqrt of the result: (x - largest) / 2 - tau, where positive
 template <class Row, class Then> FASTACT_FUNCTION void with_entmax15_root(Row &row, Then then) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0), half = lit<F>(0.5);
-    const auto tau = threshold(row, [&](const auto &tau) {
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0), half = lit<F>(0.5);
+    const auto tau = threshold(row, [&](const auto &tau) FASTACT_INLINE {
         const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
-        const auto found = row.sum2([&](auto at) {
+        const auto found = row.sum2([&](auto at) FASTACT_INLINE {
             const F u = pymax(((row.x(at) - m) * half - high) - low, zero);
             return Results<F, 2>{u, u * u};
         });
         return lanes([](double t, double one, double two) { return t + (two - 1.0) / (2.0 * one); }, tau, found.a, found.b);
     });
     const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
-    then([&row, m, zero, half, high, low](auto at) { return pymax(((row.x(at) - m) * half - high) - low, zero); });
+    then([&row, m, zero, half, high, low](auto at) FASTACT_INLINE { return pymax(((row.x(at) - m) * half - high) - low, zero); });
 }
 template <class Row> FASTACT_FUNCTION void entmax15(Row &row) {
     with_entmax15_root(row, [&](auto root) {
-        row.each([&](auto at) {
+        row.each([&](auto at) FASTACT_INLINE {
             const auto u = root(at);
             row.put(at, u * u);
         });
@@ -254,12 +282,12 @@ template <class Row> FASTACT_FUNCTION void entmax15(Row &row) {
 // dx = s * (g - sum(s * g) / sum(s)) with s = y^(2 - alpha), which for alpha = 1.5 is the root
 template <class Row, class Slope> FASTACT_FUNCTION auto entmax_gradient(Row &row, Slope s) {
     using F = typename Row::F;
-    const auto found = row.sum2([&](auto at) {
+    const auto found = row.sum2([&](auto at) FASTACT_INLINE {
         const F v = s(at);
         return Results<F, 2>{v, select(v == lit<F>(0.0), v, v * row.g(at))};
     });
     const F mean = row.pack(lanes([](double s, double sg) { return sg / s; }, found.a, found.b));
-    row.each([&](auto at) {
+    row.each([&](auto at) FASTACT_INLINE {
         const F v = s(at);
         row.put(at, select(v == lit<F>(0.0), v, v * (row.g(at) - mean)));
     });
@@ -269,7 +297,7 @@ template <class Row> FASTACT_FUNCTION void entmax15_backward(Row &row) {
     with_entmax15_root(row, [&](auto root) { entmax_gradient(row, root); });
 }
 template <class Row> FASTACT_FUNCTION void entmax15_backward_from_output(Row &row) {
-    entmax_gradient(row, [&](auto at) { return fsqrt(row.x(at)); });
+    entmax_gradient(row, [&](auto at) FASTACT_INLINE { return fsqrt(row.x(at)); });
 }
 
 // General alpha, always in float64. y = u^(1 / (alpha - 1)) with u = (alpha - 1) (x - largest) - tau; alpha 1 is softmax. For alpha <= 2
@@ -278,15 +306,15 @@ template <class Row> FASTACT_FUNCTION auto entmax_threshold(Row &row, typename R
     using F = typename Row::F;
     const F slope = row.pack(row.alpha - 1.0), zero = lit<F>(0.0);
     const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
-    const auto sums = [&](const auto &tau) {
+    const auto sums = [&](const auto &tau) FASTACT_INLINE {
         const F t = row.pack(tau);
-        return row.sum2([&](auto at) {
+        return row.sum2([&](auto at) FASTACT_INLINE {
             const F u = (row.x(at) - m) * slope - t;
             const F p = select(u <= zero, zero, defs::power_unit(u, power));
             return Results<F, 2>{p, select(u <= zero, zero, p / u)};
         });
     };
-    auto tau = threshold(row, [&](const auto &tau) {
+    auto tau = threshold(row, [&](const auto &tau) FASTACT_INLINE {
         const auto found = sums(tau);
         return lanes([](double a, double t, double s, double d) { return a > 2.0 || a == 1.0 ? t : t + (s - 1.0) * (a - 1.0) / d; }, row.alpha, tau, found.a, found.b);
     });
@@ -305,39 +333,39 @@ template <class Row> FASTACT_FUNCTION auto entmax_threshold(Row &row, typename R
 // Remembers y, which sums to one.
 template <class Row> FASTACT_FUNCTION void remember_entmax(Row &row) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) { return row.x(at); })), zero = lit<F>(0.0);
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0);
     const F slope = row.pack(row.alpha - 1.0), t = row.pack(entmax_threshold(row, m)), soft = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 0.0; }, row.alpha));
     const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
-    const auto y = [&](auto at) {
+    const auto y = [&](auto at) FASTACT_INLINE {
         const F x = row.x(at), u = (x - m) * slope - t;
         return select(soft > zero, defs::softmax_term(x, m), select(u <= zero, zero, defs::power_unit(u, power)));
     };
-    const F total = row.pack(row.sum([&](auto at) { return y(at); }));
-    row.each([&](auto at) { row.remember(at, y(at) / total); });
+    const F total = row.pack(row.sum([&](auto at) FASTACT_INLINE { return y(at); }));
+    row.each([&](auto at) FASTACT_INLINE { row.remember(at, y(at) / total); });
 }
 template <class Row> FASTACT_FUNCTION void entmax(Row &row) {
     remember_entmax(row);
-    row.each([&](auto at) { row.put(at, row.recall_only(at)); });
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.recall_only(at)); });
 }
 template <class Row, class Value> FASTACT_FUNCTION void entmax_gradients(Row &row, Value y) {
     using F = typename Row::F;
     const F zero = lit<F>(0.0), power = row.pack(lanes([](double a) { return 2.0 - a; }, row.alpha));
-    const auto slope = [&](auto at) {
+    const auto slope = [&](auto at) FASTACT_INLINE {
         const F v = y(at);
         return select(v <= zero, zero, defs::power_unit(v, power));
     };
     if (row.wants_dalpha) {
         // d alpha = sum g (y - q) / (alpha - 1)^2 - sum g (y log y - q h) / (alpha - 1), q = s / sum(s), h = sum y log y;
         // for alpha 1 its limit sum g y (log y (log y - 2 h) ...) / 2 is not offered: NaN.
-        const auto log_term = [&](auto at) {
+        const auto log_term = [&](auto at) FASTACT_INLINE {
             const F v = y(at);
             return select(v <= zero, zero, v * defs::log_positive(v));
         };
-        const auto sg = row.sum2([&](auto at) {
+        const auto sg = row.sum2([&](auto at) FASTACT_INLINE {
             const F s = slope(at);
             return Results<F, 2>{s, s * row.g(at)};
         });
-        const auto yg = row.sum2([&](auto at) { return Results<F, 2>{y(at) * row.g(at), log_term(at) * row.g(at)}; });
+        const auto yg = row.sum2([&](auto at) FASTACT_INLINE { return Results<F, 2>{y(at) * row.g(at), log_term(at) * row.g(at)}; });
         const auto h = row.sum(log_term);
         row.dalpha = lanes(
             [](double a, double s, double sg, double yg, double lg, double h) {
@@ -350,10 +378,10 @@ template <class Row, class Value> FASTACT_FUNCTION void entmax_gradients(Row &ro
 }
 template <class Row> FASTACT_FUNCTION void entmax_backward(Row &row) {
     remember_entmax(row);
-    entmax_gradients(row, [&](auto at) { return row.recall_only(at); });
+    entmax_gradients(row, [&](auto at) FASTACT_INLINE { return row.recall_only(at); });
 }
 template <class Row> FASTACT_FUNCTION void entmax_backward_from_output(Row &row) {
-    entmax_gradients(row, [&](auto at) { return row.x(at); });
+    entmax_gradients(row, [&](auto at) FASTACT_INLINE { return row.x(at); });
 }
 
 // ---------------------------------------------------------------- losses
@@ -362,7 +390,7 @@ template <class Row> FASTACT_FUNCTION void entmax_backward_from_output(Row &row)
 template <class Row> FASTACT_FUNCTION bool all_ignored(Row &row) {
     if (any([](double on) { return on != 0.0; }, row.active)) return false;
     row.loss = lanes([](double) { return 0.0; }, row.active);
-    if (row.wants_result) row.each([&](auto at) { row.put(at, lit<typename Row::F>(0.0)); });
+    if (row.wants_result) row.each([&](auto at) FASTACT_INLINE { row.put(at, lit<typename Row::F>(0.0)); });
     return true;
 }
 template <class F> FASTACT_FUNCTION F unless_ignored(bool some, F active, F v) { return some ? select(active == lit<F>(0.0), lit<F>(0.0), v) : v; }
@@ -374,9 +402,9 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     if (all_ignored(row)) return;
     const bool smooth = row.smoothing > 0.0, some = any([](double on) { return on == 0.0; }, row.active);
     const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
-    Exponentials<Row> s{largest_of(row)};
-    const F m = row.pack(s.largest), zero = lit<F>(0.0);
-    const auto target = [&](auto at) {  // the weight of a class, but for the label's own
+    const auto largest = largest_of(row);
+    const F m = row.pack(largest), zero = lit<F>(0.0);
+    const auto target = [&](auto at) FASTACT_INLINE {  // the weight of a class, but for the label's own
         F t = lit<F>(b);
         if (row.has_soft) t = row.soft(at) * lit<F>(kept) + t;
         return row.has_weight ? t * row.weight(at) : t;
@@ -384,31 +412,17 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     auto a = row.has_soft ? lanes([](double) { return 0.0; }, row.active) : lanes([&](double w, double on) { return on * kept * w; }, row.label_weight, row.active);
     auto weights = lanes([](double) { return 0.0; }, a), products = weights;
     if (smooth || row.has_soft) {
-        const auto found = row.sum2([&](auto at) {
+        const auto found = row.sum2([&](auto at) FASTACT_INLINE {
             const F t = target(at);
             return Results<F, 2>{t, select(t == zero, zero, t * (row.x(at) - m))};
         });
         weights = found.a * row.active, products = found.b * row.active;
     }
-    const auto labelled = row.has_soft ? lanes([](double m) { return m; }, s.largest) : row.peek(row.label);
+    const auto labelled = row.has_soft ? largest : row.peek(row.label);
     const bool full = row.wants_result;
-    if (full) {  // the logarithm's rare second look is at x, which remembering overwrites
-        s.total = row.sum([&](auto at) { return row.remember(at, defs::softmax_term(row.x(at), m)); });
-        s.log_total = lanes([](double t) { return log_of(t); }, s.total);
-        const auto close = [](double t) { return t < 1.0 + 0x1p-20; };
-        if (any(close, s.total)) {
-            const F one = lit<F>(1.0);
-            const auto rest = row.sum([&](auto at) {
-                const F e = row.recall(at, [&] { return defs::softmax_term(row.x(at), m); });
-                return select(e == one, zero, e);
-            });
-            s.log_total = lanes([&](double t, double r, double l) { return close(t) ? log1p_of(r) : l; }, s.total, rest, s.log_total);
-        }
-        row.lse = s.largest + s.log_total;
-    } else {
-        s.total = row.sum([&](auto at) { return defs::softmax_term(row.x(at), m); });
-        take_logarithm(row, s);
-    }
+    auto s = full ? exponentials<true>(row) : exponentials<false>(row);
+    const auto e = [&](auto at) FASTACT_INLINE { return full ? row.recall(at, [&] { return s.term(row.x(at)); }) : s.term(row.x(at)); };
+    take_logarithm(row, s, e);
     const double z = row.z_loss;
     row.loss = lanes(
         [&](double on, double a, double w, double p, double m, double l, double x, double lse) {
@@ -420,13 +434,12 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const auto scale = lanes([&](double on, double g) { return on == 0.0 ? 0.0 : g * row.row_scale; }, row.active, row.row_grad);
     const auto factor = lanes([&](double on, double a, double w, double lse, double s) { return on == 0.0 ? 0.0 : s * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse, scale);
     const F q = row.pack(lanes([](double f, double t) { return f == 0.0 ? 0.0 : f / t; }, factor, s.total));
-    const F off = row.pack(scale);
-    const auto e = [&](auto at) { return row.recall(at, [&] { return defs::softmax_term(row.x(at), m); }); };
-    const auto labels_e = row.has_soft ? labelled : lanes([](double x, double m) { return x == m ? 1.0 : exp_of(x - m); }, labelled, s.largest);
+    const F off = row.pack(scale), active = row.pack(row.active);
+    const auto labels_e = s.term_of(labelled);
     typename Row::U own_weight = row.label_weight;
-    const F active = row.pack(row.active);
-    if (smooth || row.has_soft) row.each([&](auto at) { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
-    else row.each([&](auto at) { row.put(at, unless_ignored(some, active, e(at) * q)); });
+    const auto e = [&](auto at) FASTACT_INLINE { return row.recall(at, [&] { return s.term(row.x(at)); }); };
+    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
+    else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
     if (row.has_soft) return;
     row.poke(row.label, lanes(
         [&](double on, double a, double w, double lse, double own, double t, double ey, double s) {
@@ -444,7 +457,7 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     const F x_own = row.pack(own), margin = lit<F>(row.margin), zero = lit<F>(0.0), one = lit<F>(1.0);
     const double alone = row.margin > 0.0 ? row.margin : 0.0;
     const int power = row.power;
-    const auto sums = row.sum2([&](auto at) {  // of the terms, and of their slopes
+    const auto sums = row.sum2([&](auto at) FASTACT_INLINE {  // of the terms, and of their slopes
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
         return power == 1 ? Results<F, 2>{h, select(v > zero, one, zero)} : Results<F, 2>{h * h, h + h};
     });
@@ -453,7 +466,7 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     if (!row.wants_result) return;
     const auto scale = lanes([&](double on, double w, double g) { return on == 0.0 ? 0.0 : w * g * row.row_scale / n; }, row.active, row.label_weight, row.row_grad);
     const F q = row.pack(scale);
-    row.each([&](auto at) {
+    row.each([&](auto at) FASTACT_INLINE {
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
         row.put(at, q * (power == 1 ? select(v > zero, one, zero) : h + h));
     });
