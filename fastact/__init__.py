@@ -17,6 +17,7 @@ from .activation import ACTIVATIONS, ALIASES, Activation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
 from .learnable import FUNCTIONS as _LEARNABLE
+from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
 from .rowwise import RowwiseActivation
 
@@ -24,12 +25,16 @@ __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
 globals().update(ALIASES)
 globals().update(_LEARNABLE)
-#: The docstring examples of the activations, which are instances, for doctest.
-__test__ = {name: function.__doc__ for name, function in (ACTIVATIONS | _LEARNABLE).items()}
+globals().update(LOSSES)
+globals().update(LOSS_ALIASES)
+#: The docstring examples of what are instances, for doctest.
+__test__ = {name: function.__doc__ for name, function in {**ACTIVATIONS, **_LEARNABLE, **LOSSES}.items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
         "Activation",
+        "LOSSES",
+        "Loss",
         "RowwiseActivation",
         "backends",
         "catalogue",
@@ -41,5 +46,7 @@ __all__ = sorted(
         *ACTIVATIONS,
         *ALIASES,
         *_LEARNABLE,
+        *LOSSES,
+        *LOSS_ALIASES,
     ]
 )

@@ -63,6 +63,7 @@ class Activation:
     family: str = "elementwise"
     params: list[str] = field(default_factory=list)
     learnable: list[str] = field(default_factory=list)
+    arrays: tuple[str, ...] = ("x",)  #: what comes before the parameters; a loss has a target, too
     bound: float = 4.0  #: what is promised of it in ULP; less than 4 marks the functions that most models are made of
 
 
@@ -85,8 +86,8 @@ class Operation:
 
     @property
     def arrays(self) -> int:
-        """How many leading inputs are arrays: x, or the gradient and x."""
-        return 2 if self.direction in CHAINED else 1
+        """How many leading inputs are arrays: x (of a loss also the target), and before it the gradient where there is one."""
+        return len(self.activation.arrays) + (self.direction in CHAINED)
 
     @property
     def inputs(self) -> int:
@@ -196,7 +197,7 @@ def parse(files: list[Path] | None = None) -> Program:
 
 def _synthesized(activation: Activation, together: bool) -> Iterator[tuple[str, str, str]]:
     """What follows from an activation's roles: (the role it needs, direction, text); `together`: one role gives all gradients."""
-    rest = ", ".join(["x", *activation.params])
+    rest = ", ".join([*activation.arrays, *activation.params])
     call = {role: f"{role_name(activation.name, role)}({rest})" for role in ("value", "derivative", "derivative_from_output")}
     gradients = [f"{role_name(activation.name, f'gradient_{p}')}({rest})" for p in activation.learnable]
 
@@ -277,8 +278,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             assert isinstance(family, str)
             bound = literal(decorator, "bound", 4.0)
             assert isinstance(bound, float)
-            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable), bound)
-            if family == "elementwise":
+            arrays = ("x", "t") if family == "loss" else ("x",)
+            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable), arrays, bound)
+            if family in ("elementwise", "loss"):
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
         case ast.Attribute(

@@ -103,6 +103,84 @@ def run_elementwise(
     return found
 
 
+def run_loss(
+    backend: Any,
+    definition: Definition,
+    x: Array,
+    labels: Array,
+    params: Sequence[Any],
+    *,
+    weight: Any,
+    grad: Array | None,
+    scale: float,
+    total: bool,
+    outs: tuple[Array | None, Array | None],
+    wants: tuple[bool, bool],
+    wide: bool,
+) -> tuple[float, Array | None, Array | None]:
+    """Run an elementwise loss.
+
+    Parameters
+    ----------
+    backend, definition, params, wide
+        As in `run_elementwise`.
+    x, labels
+        Of one shape and dtype.
+    weight
+        Of each loss: a number, an array that broadcasts to x, or None.
+    grad
+        Of x's shape and dtype, or None: the gradient with respect to each loss.
+    scale
+        What gradients are multiplied by, beside `grad` and `weight`.
+    total
+        Whether the sum of the losses is wanted.
+    outs, wants
+        Losses and gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
+
+    Returns
+    -------
+    total, losses, dx
+        The sum in float64, with the same bits for any number of threads; None for what is not wanted.
+    """
+    kernel = backend.loss(definition.name, kind_of(x.dtype), wide)
+    order = sorted(range(x.ndim), key=lambda i: (-abs(x.strides[i]), i))
+    back = sorted(range(x.ndim), key=order.__getitem__)
+
+    def laid(a: Any) -> Any:
+        """`a` like x, in the order in which x lies."""
+        if not isinstance(a, np.ndarray):
+            return a
+        a = storage(np.broadcast_to(a, x.shape).transpose(order))
+        return a if a.flags.aligned else a.copy()
+
+    def written(result: Array | None) -> Array | None:
+        if result is None:
+            return None
+        here = _bits(result).transpose(order)
+        return here if here.dtype.isnative and here.flags.aligned else np.empty(here.shape, here.dtype.newbyteorder("="))
+
+    native = x.dtype.newbyteorder("=")
+    results: list[Array | None] = [
+        None if not wanted else (np.empty([x.shape[i] for i in order], native).transpose(back) if out is None else out)
+        for out, wanted in zip(outs, wants, strict=True)
+    ]
+    inputs: list[Any] = [x, labels, weight, grad, *params]
+    for result in results:
+        if result is not None:
+            inputs = [_apart(a, result) if isinstance(a, np.ndarray) else a for a in inputs]
+    inputs = [laid(a) for a in inputs]
+    targets = [written(r) for r in results]
+    found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    if found is None:  # they lie too differently
+        inputs = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in inputs]
+        targets = [None if t is None else np.empty(t.shape, t.dtype) for t in targets]
+        found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    for r, t in zip(results, targets, strict=True):
+        if r is not None and t is not None and not np.may_share_memory(r, t):
+            _bits(r).transpose(order)[...] = t
+    return (found, *results)
+
+
 def replace(result: Array, values: Any, where: Array) -> None:
     """Write `values` over `result` where `where` holds."""
     np.copyto(result, np.asarray(values).astype(result.dtype), where=where)
@@ -251,7 +329,9 @@ def lay_rows(
     def finish() -> Array:
         if target is not None and result.size and not np.shares_memory(target, result):
             place = _bits(result)
-            place[...] = target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            place[...] = (
+                target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            )
         return result
 
     return laid, target, finish

@@ -578,7 +578,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
         row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
         row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = call.out, row.wants_dalpha = call.dalpha;
         row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
-        set_all(row.sink, 0.0), set_all(row.alpha, 1.5), set_all(row.row_grad, 0.0);
+        set_all(row.sink, 0.0), set_all(row.alpha, 1.5), set_all(row.row_grad, loss ? 1.0 : 0.0);
         set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);
         set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
         return row;
@@ -611,7 +611,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
         if (layout == PAIR && w == 1) row.second = row.memo_second = 0;  // the last row, twice
         if (call.sink) numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
         if (call.alpha) numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
-        if (call.row_grad) numbers(row.row_grad, call.row_grad, 1, o, c, w, 0.0);
+        if (call.row_grad) numbers(row.row_grad, call.row_grad, 1, o, c, w, loss ? 1.0 : 0.0);
         if constexpr (loss)
             if (call.labels)
                 for (std::size_t lane = 0; lane < w; lane++) {

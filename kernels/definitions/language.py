@@ -159,7 +159,7 @@ class Definition:
 
     name: str
     doc: str
-    family: str  #: "elementwise" or "rowwise"
+    family: str  #: "elementwise", "rowwise", or "loss": of x and a label, with the derivative with respect to x
     params: dict[str, float | None]  #: defaults in declared order; None: required
     aliases: tuple[str, ...]
     cost: str
@@ -249,6 +249,8 @@ def evaluate(expression: str, params: Mapping[str, Any]) -> Any:
 
 #: Every activation by name, in the order of definition. Filled by the decorator.
 DEFINITIONS: dict[str, Definition] = {}
+#: Every elementwise loss by name; their functions take ``(x, t, *params)``, with t the label.
+LOSSES: dict[str, Definition] = {}
 
 
 def activation(
@@ -295,9 +297,9 @@ def activation(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula, display or formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
             monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, randomized, output_requires,
-            {"value": Primitive(body) if family == "elementwise" else body},
+            {"value": body if family == "rowwise" else Primitive(body)},
         )  # fmt: skip
-        DEFINITIONS[definition.name] = definition
+        (LOSSES if family == "loss" else DEFINITIONS)[definition.name] = definition
         return definition
 
     return register

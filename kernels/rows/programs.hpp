@@ -379,11 +379,21 @@ template <class Row> FASTACT_FUNCTION void entmax_backward_from_output(Row &row)
 
 // ---------------------------------------------------------------- losses
 
+// Whether rows are ignored: all (they are done then) or some, whose elements become 0 whatever they hold.
+template <class Row> FASTACT_FUNCTION bool all_ignored(Row &row) {
+    if (any([](double on) { return on != 0.0; }, row.active)) return false;
+    row.loss = lanes([](double) { return 0.0; }, row.active);
+    if (row.wants_result) row.each([&](auto at) FASTACT_INLINE { row.put(at, lit<typename Row::F>(0.0)); });
+    return true;
+}
+template <class F> FASTACT_FUNCTION F unless_ignored(bool some, F active, F v) { return some ? select(active == lit<F>(0.0), lit<F>(0.0), v) : v; }
+
 // a (lse - x[label]) + b sum_j w_j (lse - x_j) + z lse^2 with a = (1 - smoothing) w[label], b = smoothing / n; with soft labels, weights t_j w_j
 // in the place of both. The gradient is p_j (a + b sum w + 2 z lse) less the weights.
 template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     using F = typename Row::F;
-    const bool smooth = row.smoothing > 0.0;
+    if (all_ignored(row)) return;
+    const bool smooth = row.smoothing > 0.0, some = any([](double on) { return on == 0.0; }, row.active);
     const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
     const auto largest = largest_of(row);
     const F m = row.pack(largest), zero = lit<F>(0.0);
@@ -414,22 +424,22 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
         row.active, a, weights, products, s.largest, s.log_total, labelled, row.lse);
     if (!full) return;
     // What multiplies a probability; the label's own element once more, from what the others leave of 1.
-    const double scale = row.row_scale;
-    const auto factor = lanes([&](double on, double a, double w, double lse) { return on == 0.0 ? 0.0 : scale * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse);
+    const auto scale = lanes([&](double on, double g) { return on == 0.0 ? 0.0 : g * row.row_scale; }, row.active, row.row_grad);
+    const auto factor = lanes([&](double on, double a, double w, double lse, double s) { return on == 0.0 ? 0.0 : s * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse, scale);
     const F q = row.pack(lanes([](double f, double t) { return f == 0.0 ? 0.0 : f / t; }, factor, s.total));
-    const F off = row.pack(row.active * scale);
+    const F off = row.pack(scale), active = row.pack(row.active);
     const auto labels_e = s.term_of(labelled);
     typename Row::U own_weight = row.label_weight;
-    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, e(at) * q - target(at) * off); });
-    else row.each([&](auto at) FASTACT_INLINE { row.put(at, e(at) * q); });
+    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
+    else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
     if (row.has_soft) return;
     row.poke(row.label, lanes(
-        [&](double on, double a, double w, double lse, double own, double t, double ey) {
+        [&](double on, double a, double w, double lse, double own, double t, double ey, double s) {
             if (on == 0.0) return 0.0;
             // a (p - 1) = -a (total - e) / total
-            return scale * (-a * ((t - ey) / t) + (w + 2.0 * z * lse) * (ey / t) - b * own);
+            return s * (-a * ((t - ey) / t) + (w + 2.0 * z * lse) * (ey / t) - b * own);
         },
-        row.active, a, weights, row.lse, own_weight, s.total, labels_e));
+        row.active, a, weights, row.lse, own_weight, s.total, labels_e, scale));
 }
 
 // w[label] / n * sum over the other classes of max(0, margin + x_j - x[label])^power
@@ -437,7 +447,7 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     using F = typename Row::F;
     const auto own = row.peek(row.label);
     const F x_own = row.pack(own), margin = lit<F>(row.margin), zero = lit<F>(0.0), one = lit<F>(1.0);
-    const double alone = row.margin > 0.0 ? row.margin : 0.0, scale = row.row_scale / static_cast<double>(row.n);
+    const double alone = row.margin > 0.0 ? row.margin : 0.0;
     const int power = row.power;
     const auto sums = row.sum2([&](auto at) FASTACT_INLINE {  // of the terms, and of their slopes
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
@@ -446,17 +456,18 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     const double n = static_cast<double>(row.n);
     row.loss = lanes([&](double on, double w, double s) { return on == 0.0 ? 0.0 : w * (s - (power == 1 ? alone : alone * alone)) / n; }, row.active, row.label_weight, sums.a);
     if (!row.wants_result) return;
-    const F q = row.pack(lanes([&](double on, double w) { return on * w * scale; }, row.active, row.label_weight));
+    const auto scale = lanes([&](double on, double w, double g) { return on == 0.0 ? 0.0 : w * g * row.row_scale / n; }, row.active, row.label_weight, row.row_grad);
+    const F q = row.pack(scale);
     row.each([&](auto at) FASTACT_INLINE {
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
         row.put(at, q * (power == 1 ? select(v > zero, one, zero) : h + h));
     });
     row.poke(row.label, lanes(
-        [&](double on, double w, double s) {
+        [&](double on, double q, double s) {
             const double own_slope = power == 1 ? (alone > 0.0 ? 1.0 : 0.0) : 2.0 * alone;
-            return on == 0.0 ? 0.0 : -w * scale * (s - own_slope);
+            return on == 0.0 ? 0.0 : -q * (s - own_slope);
         },
-        row.active, row.label_weight, sums.b));
+        row.active, scale, sums.b));
 }
 
 // ---------------------------------------------------------------- all of them
