@@ -7,12 +7,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from fastact import registry
+from fastact.arrays import numpy as numpy_arrays
+from fastact.backends import nvrtc
 
 SHIM = Path(__file__).with_name("host_shim.hpp")
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
@@ -30,10 +37,10 @@ def launchers(text: str) -> Iterator[str]:
 def build(text: str, path: Path) -> None:
     """Compile CUDA text to a shared library."""
     assert COMPILER, "a C++ compiler"
-    barriers = "#define FASTACT_HOST_BARRIERS\n" if "__syncthreads" in text else ""
+    barriers = "#define FASTACT_HOST_BARRIERS\n" if any(word in text for word in ("__syncthreads", "__shfl", "__ballot")) else ""
     source = path.with_suffix(".cpp")
-    source.write_text("\n".join([barriers + SHIM.read_text(), text, *launchers(text)]))
-    subprocess.run([COMPILER, *FLAGS, "-o", path, source, "-pthread"], check=True)
+    source.write_text("\n".join([barriers + SHIM.read_text(), text, "using namespace fastact;", *launchers(text)]))
+    subprocess.run([COMPILER, *FLAGS, "-o", path, source], check=True)
 
 
 def launch(library: ctypes.CDLL, entry: str, grid: int, block: int, args: tuple[Any, ...]) -> None:
@@ -131,8 +138,9 @@ def _wrapped(function: Any) -> Any:
 def fake_cupy() -> types.ModuleType:
     """A module with as much of CuPy as fastact uses."""
     cupy: Any = types.ModuleType("cupy")
-    for name in ("empty", "asarray", "array", "ascontiguousarray", "zeros"):
+    for name in ("empty", "asarray", "array", "ascontiguousarray", "zeros", "arange", "argsort"):
         setattr(cupy, name, _wrapped(getattr(np, name)))
+    cupy.may_share_memory = np.may_share_memory
     cupy.broadcast_to = lambda a, shape: np.broadcast_to(a, shape, subok=True)
     cupy.ndarray, cupy.RawModule, cupy.__version__ = FakeArray, FakeModule, "0"
     runtime = types.SimpleNamespace(
@@ -143,3 +151,16 @@ def fake_cupy() -> types.ModuleType:
     )
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice)
     return cupy  # type: ignore[no-any-return]
+
+
+@contextmanager
+def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path) -> Iterator[types.SimpleNamespace]:
+    """Put the stand-ins in the places of CuPy and NVRTC: kernels run on the CPU."""
+    cupy, compiler = fake_cupy(), FakeCompiler(folder)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
+    monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
+    monkeypatch.setenv("FASTACT_CACHE_DIR", str(cache))
+    registry.forget()
+    yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"))
+    registry.forget()

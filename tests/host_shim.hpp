@@ -1,5 +1,5 @@
 // What CUDA text needs to compile as plain C++ and run on the CPU, thread by thread: enough to judge its arithmetic and its
-// indices. Kernels with barriers get one real thread for each of theirs, block after block.
+// indices. Kernels with barriers get a stack for each thread of a block, block after block.
 #include <math.h>
 #define FASTACT_HOST
 #define __global__
@@ -11,7 +11,7 @@
 struct Index {
     unsigned x;
 };
-static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
+static Index blockIdx, threadIdx, blockDim, gridDim;
 
 static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline double __fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
@@ -54,26 +54,92 @@ static inline unsigned short half_from_float(float x) {
 }
 
 #ifdef FASTACT_HOST_BARRIERS
-#include <barrier>
-#include <thread>
+// The threads of a block are stacks of their own that take turns: each runs until it waits for others, in the order of their numbers.
+#include <setjmp.h>
+#include <stdlib.h>
+#include <ucontext.h>
 #include <vector>
-static std::barrier<> *everyone;
-static inline void __syncthreads() { everyone->arrive_and_wait(); }
+struct Fiber {
+    ucontext_t context;
+    jmp_buf here;
+    std::vector<char> stack;
+    bool started, done;
+    unsigned long block, warp;  // how often it has waited for its block, and for its warp
+};
+static jmp_buf scheduler;
+static std::vector<Fiber> fibers;
+static unsigned self;
+static void (*body)(const void *);
+static const void *body_of;
 
+static void yield() {
+    if (!_setjmp(fibers[self].here)) _longjmp(scheduler, 1);
+}
+// Waits until everyone of [first, last) who still runs has come as far. A barrier that only some reach is a fault.
+static void meet(unsigned long Fiber::*count, unsigned first, unsigned last) {
+    const unsigned long mine = ++(fibers[self].*count);
+    for (unsigned tries = 0;; tries++) {
+        bool all = true;
+        for (unsigned t = first; t < last; t++) {
+            faults += fibers[t].done && fibers[t].*count < mine;
+            all &= fibers[t].done || fibers[t].*count >= mine;
+        }
+        if (all) return;
+        if (tries > 100000) abort();  // they wait for one another
+        yield();
+    }
+}
+static inline void __syncthreads() { meet(&Fiber::block, 0, blockDim.x); }
+template <class T> static T shuffled(T value, unsigned from) {
+    static T slot[2][2048];
+    static_assert(sizeof(T) <= 8);
+    const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
+    slot[turn][self] = value;
+    meet(&Fiber::warp, first, last);
+    return from < last ? slot[turn][from] : value;
+}
+template <class T> static T __shfl_xor_sync(unsigned, T value, int lanes) { return shuffled(value, self ^ static_cast<unsigned>(lanes)); }
+
+static unsigned __ballot_sync(unsigned, bool one) {
+    static unsigned char slot[2][2048];
+    const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
+    slot[turn][self] = one;
+    meet(&Fiber::warp, first, last);
+    unsigned word = 0;
+    for (unsigned t = first; t < last; t++) word |= static_cast<unsigned>(slot[turn][t]) << (t - first);
+    return word;
+}
+
+static void enter() {
+    body(body_of);
+    fibers[self].done = true;
+    _longjmp(scheduler, 1);
+}
 template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel kernel) {
-    std::barrier<> barrier(block);
-    everyone = &barrier;
-    std::vector<std::thread> threads;
-    for (unsigned t = 0; t < block; t++)
-        threads.emplace_back([=] {
-            threadIdx.x = t, blockDim.x = block, gridDim.x = grid;
-            for (unsigned b = 0; b < grid; b++) {
-                blockIdx.x = b;
-                kernel();
-                __syncthreads();
+    blockDim.x = block, gridDim.x = grid;
+    body = [](const void *k) { (*static_cast<const Kernel *>(k))(); };
+    body_of = &kernel;
+    if (fibers.size() < block) fibers.resize(block);
+    for (blockIdx.x = 0; blockIdx.x < grid; blockIdx.x++) {
+        for (auto &f : fibers) f.started = f.done = false, f.block = f.warp = 0;
+        static bool running;  // static: what a jump leaves alone
+        for (running = true; running;) {
+            running = false;
+            for (self = 0; self < block; self++) {
+                Fiber &f = fibers[self];
+                if (f.done) continue;
+                running = true, threadIdx.x = self;
+                if (_setjmp(scheduler)) continue;
+                if (f.started) _longjmp(f.here, 1);
+                f.started = true;
+                if (f.stack.empty()) f.stack.resize(1 << 17);
+                getcontext(&f.context);
+                f.context.uc_stack.ss_sp = f.stack.data(), f.context.uc_stack.ss_size = f.stack.size(), f.context.uc_link = nullptr;
+                makecontext(&f.context, enter, 0);
+                setcontext(&f.context);
             }
-        });
-    for (auto &t : threads) t.join();
+        }
+    }
 }
 #else
 template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel kernel) {

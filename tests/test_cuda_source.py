@@ -16,14 +16,24 @@ from common import params as default_params
 from cuda_host import COMPILER, bits, build, launch
 
 from fastact.backends import cupy as adapter
-from fastact.backends import nvrtc
+from fastact.backends import nvrtc, pipelines, stages
 from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS, language
 
 PROGRAM = lower.parse()
 OPERATIONS = PROGRAM.operations
-ROWWISE = [a.name for a in PROGRAM.activations.values() if a.family == "rowwise"]
-ROW_DIRECTIONS = ("value", "backward", "backward_from_output")
+#: Row programs and their directions, each with what a call of it has at least.
+ROWS = [
+    (program, direction, ("RESULT", *needs))
+    for programs, directions, needs in (
+        (("softmax", "log_softmax", "hardmax", "sparsemax", "entmax15", "entmax"), ("value",), ()),
+        (("softmax", "log_softmax", "hardmax", "sparsemax", "entmax15", "entmax"), ("backward",), ("GRAD",)),
+        (("softmax", "log_softmax", "sparsemax", "entmax15", "entmax"), ("backward_from_output",), ("GRAD",)),
+        (("cross_entropy", "multi_margin"), ("value_and_grad",), ("LABELS",)),
+    )
+    for program in programs
+    for direction in directions
+]
 #: How elements are stored, and whether the kernel computes in float64.
 VARIANTS = [("float32", False), ("float64", True), ("float32", True), *((k, w) for k in ("float16", "bfloat16") for w in (False, True))]
 DTYPES = {k: np.dtype(ml_dtypes.bfloat16 if k == "bfloat16" else k) for k in adapter.ITEMSIZE}
@@ -48,10 +58,33 @@ def working(kind: str, wide: bool) -> str:
     return "float64" if wide or kind == "float64" else "float32"
 
 
-def every_rowwise(name: str) -> str:
-    """One unit with a row-wise activation in every direction and variant."""
-    made = [e for d in ROW_DIRECTIONS for k, w in VARIANTS for e in adapter.rowwise_entries(name, d, k, w, f"{d}_{k}_{w}_")]
-    return adapter.unit([f"{name}_term"], "rowwise.cuh", made)
+def rows(*args: Any) -> str:
+    """One unit with a row program; the arguments are those of `rows_entries`."""
+    return adapter.unit(list(adapter.row_terms()), "rows.cuh", adapter.rows_entries(*args))
+
+
+#: silu(a + bias) * b * weight, with the sum of its parts that the bias needs.
+PIPELINE = adapter.unit(
+    ["silu_value_and_derivative"],
+    "pipeline.cuh",
+    stages.stage_entries(
+        stages.Stage(
+            ("silu_value_and_derivative",),
+            (("a", ""), ("b", ""), ("grad", ""), ("a_bias", "")),
+            (),
+            "\n".join(stages.product_backward([stages.Factor("a", "silu", bias=True), stages.Factor("b")], False, False)[0]),
+            (("da", "", "a_d"), ("db", "", "b_d")),
+            ("a_d",),
+            "float64",
+        ),
+        "bfloat16",
+        False,
+        1,
+        1,
+        True,
+    ),
+)
+MASK = adapter.unit(["leaky_relu_value_and_derivative"], "pipeline.cuh", [pipelines.mask_entry("leaky_relu", ["a_p0"], "float16", False)])
 
 
 # ---------------------------------------------------------------- NVRTC
@@ -85,9 +118,19 @@ def test_every_variant_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: bool) ->
         assert compiler.compile(text, "sm_90").startswith(b"\x7fELF")
 
 
-@pytest.mark.parametrize("name", ROWWISE)
-def test_every_rowwise_compiles(compiler: nvrtc.Nvrtc, name: str) -> None:
-    assert compiler.compile(every_rowwise(name), "sm_90").startswith(b"\x7fELF")
+@pytest.mark.parametrize(("program", "direction", "features"), ROWS)
+def test_every_row_program_compiles(compiler: nvrtc.Nvrtc, program: str, direction: str, features: tuple[str, ...]) -> None:
+    assert compiler.compile(rows(program, direction, "float32", False, "Block", features), "sm_90").startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("team", adapter.TEAMS)
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+def test_every_variant_of_rows_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: bool, team: str) -> None:
+    """With all that a call may have."""
+    features = [f for f in adapter.FEATURES if f not in ("SOFT", "WEIGHT", "HARD", "LABELS", "LSE", "NOISE")]
+    image = compiler.compile(rows("softmax", "backward", kind, wide, team, features), "sm_90")
+    assert b"row_program" in image
+    assert b"fold_bias" in image
 
 
 @pytest.mark.parametrize("architecture", [80, 89, 100, 120])
@@ -96,8 +139,8 @@ def test_templates_compile_for_other_devices(compiler: nvrtc.Nvrtc, architecture
         pytest.skip(f"{compiler!r} does not know {architecture / 10}")
     target = compiler.target(architecture)
     elementwise = adapter.unit(["silu_value"], "elementwise.cuh", [adapter.elementwise_entry(OPERATIONS["silu_value"], "bfloat16", False)])
-    rowwise = adapter.unit(["softmax_term"], "rowwise.cuh", adapter.rowwise_entries("softmax", "backward", "bfloat16", False))
-    assert all(compiler.compile(text, target).startswith(b"\x7fELF") for text in (elementwise, rowwise))
+    texts = (elementwise, rows("softmax", "backward", "bfloat16", False, "Warp", ("RESULT", "GRAD")), PIPELINE, MASK)
+    assert all(compiler.compile(text, target).startswith(b"\x7fELF") for text in texts)
 
 
 def test_the_access_pattern(compiler: nvrtc.Nvrtc) -> None:
@@ -309,67 +352,3 @@ def test_float64_rounds_to_halves_once(libraries: Any, source: str) -> None:
         even = (middle.view(np.uint32) & 1 == 0) & (lost != 0) & np.isfinite(middle)
         middle = np.where(even, np.nextafter(middle, np.where(lost > 0, np.inf, -np.inf).astype(np.float32)), middle)
         assert_same(found, middle.astype(dtype), x)
-
-
-# ---------------------------------------------------------------- rows on the CPU
-
-
-def softmax(x: np.ndarray, where: np.ndarray, masked: float) -> np.ndarray:
-    """Along axis 1, in float64."""
-    with np.errstate(all="ignore"):
-        kept = np.where(where, x, -np.inf)
-        e = np.exp(kept - kept.max(1, keepdims=True))
-        y = e / e.sum(1, keepdims=True)
-    return np.where(where, y, np.where(where.any(1, keepdims=True), 0.0, masked))
-
-
-@needs_compiler
-@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
-@pytest.mark.parametrize("shape", [(3, 1, 1), (2, 70, 1), (2, 300, 1), (2, 7, 5), (1, 130, 3)])
-@pytest.mark.parametrize("masked", [None, 0.0, np.nan])
-def test_softmax(libraries: Any, kind: str, wide: bool, shape: tuple[int, int, int], masked: float | None) -> None:
-    library, dtype, rng = libraries("softmax", every_rowwise("softmax")), DTYPES[kind], np.random.default_rng(sum(shape))
-    outer, n, inner = shape
-    x, grad = (rng.normal(0, 4, shape).astype(dtype) for _ in range(2))
-    x[0] += dtype.type(100)
-    where = rng.random(shape) < 0.7
-    where[0, :, 0] = False
-    if masked is None:
-        where[:] = True
-    x64, grad64 = np.asarray(x, np.float64), np.asarray(grad, np.float64)
-    y64 = softmax(x64, where, 0.0 if masked is None else masked)
-    y = y64.astype(dtype)
-    p = np.where(where, np.asarray(y, np.float64), 0.0)
-
-    def gradient(p: np.ndarray) -> np.ndarray:
-        p, g = np.where(where, p, 0.0), np.where(where, grad64, 0.0)
-        dx = p * (g - (p * g).sum(1, keepdims=True))
-        return np.where(where, dx, np.where(where.any(1, keepdims=True), 0.0, 0.0 if masked is None else masked))
-
-    wanted = {"value": y64, "backward": gradient(y64), "backward_from_output": gradient(p)}
-    unit = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-22, "float64": 2**-50}[kind]
-    for direction in ROW_DIRECTIONS:
-        first = np.ascontiguousarray(y if direction == "backward_from_output" else x)
-        mask = where.astype(np.uint8)
-        for in_place in (False, True):
-            out = first.copy() if in_place else np.empty(shape, dtype)
-            pointers = [(out if in_place else first).ctypes.data, grad.ctypes.data, 0 if masked is None else mask.ctypes.data]
-            args = (*pointers, int(masked is not None and np.isnan(masked)), out.ctypes.data, outer, n)
-            prefix = f"{direction}_{kind}_{wide}_"
-            if inner == 1:
-                launch(library, f"{prefix}rows", 2, 32, args)  # fewer blocks than rows, fewer threads than elements
-            else:
-                launch(library, f"{prefix}columns", 1, 4, (*args, inner))
-            scale = 1.0 if direction == "value" else np.abs(grad64).max()
-            np.testing.assert_allclose(np.asarray(out, np.float64), wanted[direction], rtol=4 * unit, atol=unit * scale)
-
-
-@needs_compiler
-def test_softmax_of_infinities(libraries: Any) -> None:
-    library = libraries("softmax", every_rowwise("softmax"))
-    x = np.asarray([[-np.inf, -np.inf], [-np.inf, 3.0], [np.inf, 3.0], [np.nan, 3.0], [1e7, 1e7 + 1]], np.float32)
-    out = np.empty_like(x)
-    launch(library, "value_float32_False_rows", 5, 32, (x.ctypes.data, 0, 0, 0, out.ctypes.data, 5, 2))
-    e = float(1 / (1 + np.exp(1)))
-    wanted = [[np.nan, np.nan], [0.0, 1.0], [np.nan, np.nan], [np.nan, np.nan], [e, 1 - e]]
-    np.testing.assert_allclose(out, np.asarray(wanted), rtol=3e-7)

@@ -14,14 +14,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from cuda_host import COMPILER, FakeArray, FakeCompiler, bits, fake_cupy
+from cuda_host import COMPILER, FakeArray, bits, standing_in
 
 import fastact
-from fastact import dispatch, registry
+from fastact import dispatch
 from fastact.arrays import cupy as front
-from fastact.arrays import numpy as numpy_arrays
 from fastact.backends import cupy as adapter
-from fastact.backends import nvrtc
 from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS
 
@@ -41,14 +39,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) ->
     """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
     if COMPILER is None:
         pytest.skip("no C++ compiler")
-    cupy, compiler = fake_cupy(), FakeCompiler(tmp_path)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
-    monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
-    monkeypatch.setenv("FASTACT_CACHE_DIR", str(shared_cache))
-    registry.forget()
-    yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"))
-    registry.forget()
+    with standing_in(monkeypatch, tmp_path, shared_cache) as made:
+        yield made
 
 
 def run(fake: Any, name: str, direction: str, inputs: list[Any], params: list[Any], outs: list[Any] | None = None) -> list[Any]:
@@ -119,19 +111,24 @@ def test_parameters_and_their_gradients(fake: Any, shape: tuple[int, ...] | None
     assert (bits(outs[1]) == bits(dalpha)).all()
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("axis", [0, 1, -1, (0, 2), None])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_rows(fake: Any, axis: int, order: Any) -> None:
+def test_rows(fake: Any, axis: Any, order: Any) -> None:
+    """Any axis and layout, results in place and elsewhere."""
     rng = np.random.default_rng(2)
-    x, grad = (np.asarray(rng.normal(0, 3, (3, 4, 5)).astype(np.float32), order=order).view(FakeArray) for _ in range(2))
-    softmax, where = DEFINITIONS["softmax"], np.asarray(rng.random(5) < 0.7).view(FakeArray)
-    e = np.exp(x - x.max(axis, keepdims=True)) * where
-    y = e / e.sum(axis, keepdims=True) if axis == -1 else np.where(where, e / np.where(where, e, 1).sum(axis, keepdims=True), 0)
-    result = front.run_rowwise(fake.backend, softmax, "value", x, None, axis, where, False, None, False)
-    np.testing.assert_allclose(result, y, atol=3e-7)
-    back = front.run_rowwise(fake.backend, softmax, "backward_from_output", result, grad, axis, None, False, x, False)
-    assert back is x
-    np.testing.assert_allclose(back, y * (grad - (y * grad).sum(axis, keepdims=True)), atol=1e-5)
+    plain, up = (np.asarray(rng.normal(0, 3, (3, 4, 5)).astype(np.float32), order=order) for _ in range(2))
+    x, grad = plain.copy(order="K").view(FakeArray), up.copy(order="K").view(FakeArray)
+    wanted = fastact.softmax(plain, axis, backend="numpy")
+    y = fastact.softmax(x, axis)
+    assert isinstance(y, FakeArray)
+    np.testing.assert_allclose(y, wanted, atol=3e-7)
+    out = np.empty((5, 4, 3), np.float32).T.view(FakeArray)
+    assert fastact.softmax(x, axis, out=out) is out
+    assert (bits(out) == bits(y)).all()
+    assert fastact.softmax.backward_from_output(grad, y, axis, out=y) is y
+    np.testing.assert_allclose(y, fastact.softmax.backward_from_output(up, wanted, axis, backend="numpy"), atol=1e-5)
+    assert fastact.softmax.backward(grad, x, axis, out=grad) is grad
+    np.testing.assert_allclose(grad, y, atol=1e-5)
 
 
 def test_devices(fake: Any) -> None:

@@ -10,10 +10,12 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import math
 import os
+import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,18 @@ import numpy as np
 
 from .. import cache
 from ..kernels import lower
+from ..rows import Rows
 from . import nvrtc
+from .pipelines import NUMBER, Pipeline, mask_entry
+from .stages import BLOCKS, TEAM, Stage, power, spread, stage_entries, walk, working_type
 
 SOURCES = Path(lower.__file__).parent / "cuda"
-#: As in elementwise.cuh and rowwise.cuh.
+#: As in the files of the kernels.
 THREADS, ALIGNED, IN_PLACE = 512, 1, 2
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 MOST_BLOCKS = 2**31 - 1
-#: What is passed by value; anything else is an array.
-NUMBER = (int, float, np.generic)
+#: The longest row for a warp, and how many numbers row programs may remember at a time.
+SHORT, MEMORY = 1024, 2**23
 
 
 # ---------------------------------------------------------------- the text of a kernel
@@ -37,17 +42,13 @@ NUMBER = (int, float, np.generic)
 
 @functools.cache
 def _file(name: str) -> str:
-    return (SOURCES / name).read_text()
+    text = (SOURCES / name).read_text()
+    return re.sub(r'^#include "(.*)"$', lambda found: _file(found[1]), text, flags=re.MULTILINE)  # NVRTC sees one text
 
 
 @functools.cache
 def _program() -> lower.Program:
     return lower.parse()
-
-
-def working_type(kind: str, wide: bool) -> str:
-    """The C++ type that a kernel computes in."""
-    return "double" if wide or kind == "float64" else "float"
 
 
 def unit(functions: list[str], loops: str, entries: Sequence[str], program: lower.Program | None = None) -> str:
@@ -83,16 +84,71 @@ def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: s
     )
 
 
-def rowwise_entries(name: str, direction: str, kind: str, wide: bool, prefix: str = "") -> list[str]:
-    """The entry points of a row-wise kernel: `rows`, which lie contiguous, and `columns`, which do not."""
-    made = f"<fastact::{direction.upper()}, fastact::{kind.upper()}, {working_type(kind, wide)}>"
-    takes = "const void *x, const void *g, const unsigned char *where, long long masked_nan, void *out, long long outer, long long n"
-    gives = "x, g, where, masked_nan, out, outer, n"
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {prefix}'
-    return [
-        f"{head}rows({takes}) {{\n    fastact::{name}_rows{made}({gives});\n}}",
-        f"{head}columns({takes}, long long inner) {{\n    fastact::{name}_columns{made}({gives}, inner);\n}}",
+#: As in rows.cuh, in the order of their bits.
+FEATURES = (
+    "BIAS",
+    "WHERE",
+    "LIMITS",
+    "NOISE",
+    "SCALED",
+    "SINK",
+    "GRAD",
+    "SOFT",
+    "WEIGHT",
+    "HARD",
+    "LSE",
+    "RESULT",
+    "DALPHA",
+    "DBIAS",
+    "LABELS",
+)
+#: Threads of a block, by who takes a row.
+TEAMS = {"Alone": 256, "Warp": 128, "Block": THREADS}
+
+
+@functools.cache
+def row_terms() -> tuple[str, ...]:
+    """The lowered definitions that row programs call."""
+    return tuple(dict.fromkeys(re.findall(r"defs::(\w+)", _file("../rows/programs.hpp"))))
+
+
+@functools.cache
+def row_fields() -> tuple[tuple[str, str], ...]:
+    """The members of ``RowsCall`` in rows.cuh: type and name."""
+    inside = _file("rows.cuh").partition("struct RowsCall {")[2].partition("};")[0]
+    return tuple(re.findall(r"^    ([\w ]+ \*?)(\w+);", inside, re.MULTILINE))
+
+
+def rows_entries(
+    program: str, direction: str, kind: str, wide: bool, team: str = "Block", features: Sequence[str] = ("RESULT",), prefix: str = ""
+) -> list[str]:
+    """The entry points of a row-wise kernel: `row_program`, which takes what ``RowsCall`` holds, and `fold_bias`.
+
+    Parameters
+    ----------
+    program, direction
+        As in `fastact.rows.Rows`.
+    kind, wide
+        How elements are stored, and whether they are computed in float64.
+    team
+        Who takes a row: ``Alone`` (a thread), ``Warp`` or ``Block``.
+    features
+        Of `FEATURES`.
+    prefix
+        Of the entry points' names.
+    """
+    way = "VALUE" if direction == "value_and_grad" else direction.upper()
+    real = "double" if program == "entmax" else working_type(kind, wide)
+    made = f"{team}, {' | '.join(features) or '0'}, programs::{program.upper()}, programs::{way}, {kind.upper()}, {real}"
+    takes, gives = ", ".join(t + name for t, name in row_fields()), ", ".join(name for _, name in row_fields())
+    head = 'extern "C" __global__ void __launch_bounds__'
+    entries = [
+        f"{head}({TEAMS[team]}) {prefix}row_program({takes}) {{\n    const RowsCall call = {{{gives}}};\n    rows<{made}>(call);\n}}"
     ]
+    if "DBIAS" in features:
+        takes = "const double *partial, double *dbias, long long chunks, long long size"
+        entries += [f"{head}({TEAM}) {prefix}fold_bias({takes}) {{\n    sum_of_chunks(partial, dbias, chunks, size);\n}}"]
+    return [f"namespace fastact {{\n{entry}\n}}" for entry in entries]
 
 
 # ---------------------------------------------------------------- compiled and cached
@@ -180,7 +236,6 @@ def current(device: int) -> contextlib.AbstractContextManager[Any]:
 # ---------------------------------------------------------------- the backend
 
 Elementwise = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], None]
-Rowwise = Callable[[Any, Any, Any, bool, Any], None]
 
 
 class CupyBackend:
@@ -277,29 +332,188 @@ class CupyBackend:
         return run
 
     @functools.cache  # noqa: B019
-    def rowwise(self, name: str, direction: str, kind: str, wide: bool) -> Rowwise:
-        """The kernel of a row-wise activation.
+    def _stage(self, stage: Stage, kind: str, wide: bool, kept: int, summed: int, small: bool) -> _Module:
+        entries = stage_entries(stage, kind, wide, kept, summed, small)
+        return _Module(unit(list(stage.functions), "pipeline.cuh", entries, self.program))
+
+    def run_stage(
+        self,
+        stage: Stage,
+        kind: str,
+        wide: bool,
+        arrays: Mapping[str, Any],
+        numbers: Mapping[str, float],
+        kept: Sequence[bool] | None = None,
+        lead: str = "x",
+        shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        threshold: int = 0,
+    ) -> Any:
+        """Run a pipeline over CuPy arrays of one device, which is current.
+
+        Parameters
+        ----------
+        stage
+            What is done with each element.
+        kind, wide
+            How elements are stored, and whether they are computed in float64.
+        arrays
+            By name, of any strides; they broadcast to one shape.
+        numbers
+            By name.
+        kept
+            For each axis whether sums have an extent along it; without, they have none.
+        lead
+            The array in whose memory order the elements are visited.
+        shape
+            That one shape; by default that of `lead`.
+        seed, threshold
+            What random numbers are drawn from, and what they are compared with.
 
         Returns
         -------
-        callable
-            ``run(x, other, where, masked_nan, out)`` on contiguous CuPy arrays ``[outer][n][inner]`` of one device, the rows along n.
-            `other` is the gradient in the backward directions, else None; `where` has bytes, or is None; `out` may be `x` or `other`.
+        cupy.ndarray
+            The sums, ``[sum, *kept extents]``; an empty array where there are none.
         """
-        loaded = _Module(unit([f"{name}_term"], "rowwise.cuh", rowwise_entries(name, direction, kind, wide), self.program))
+        cupy = module()
+        names = stage.arrays
+        shape = tuple(arrays[lead].shape) if shape is None else shape
+        kept = [not stage.sums] * len(shape) if kept is None else list(kept)
+        views, strides = {}, {}
+        for name in names:
+            a = arrays[name]
+            if any(s % a.itemsize for s in a.strides):
+                a = a.copy()  # a field of records
+            views[name] = a = cupy.broadcast_to(a, shape) if a.shape != shape else a
+            strides[name] = tuple(s // a.itemsize for s in a.strides)
+        if stage.places:
+            strides["index"] = tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
+        plan = walk(shape, strides, kept, lead)
+        places, many = math.prod(plan.sizes[: plan.kept]), math.prod(plan.sizes[plan.kept :])
+        result = stage.result or kind
+        totals = cupy.zeros((len(stage.sums), *plan.shape), views[lead].dtype if result == kind else result)
+        if places * many:
+            width, chunk, parts = spread(places, many, plan.across, bool(stage.sums))
+            partial = cupy.empty(parts * totals.size if parts > 1 else 0, "float64")
+            device = views[lead].device.id
+            loaded = self._stage(stage, kind, wide, plan.kept, len(plan.sizes) - plan.kept, places * many < 2**31)
+            real = np.float64 if working_type(kind, wide) == "double" else np.float32
+            args = [*plan.sizes, *(views[name].data.ptr for name in names)]
+            args += [step for name in ((*names, "index") if stage.places else names) for step in plan.steps[name]]
+            args += [real(numbers[name]) for name in stage.numbers]
+            args += [seed - 2**64 if seed >= 2**63 else seed, threshold] * stage.places
+            args += [partial.data.ptr, totals.data.ptr, chunk, width, int(plan.across), parts, places]
+            with np.errstate(over="ignore"):
+                loaded.kernel("stage", device)((-(-places // width) * parts,), (TEAM,), tuple(args))
+            if parts > 1:
+                width, _, _ = spread(totals.size, parts, across=True, sums=True)
+                fold = (partial.data.ptr, totals.data.ptr, parts, totals.size, width)
+                loaded.kernel("fold", device)((-(-totals.size // width),), (TEAM,), fold)
+        return totals.transpose(0, *(1 + d for d in plan.back))
 
-        def run(x: Any, other: Any, where: Any, masked_nan: bool, out: Any) -> None:
-            outer, n, inner = x.shape
-            if x.size == 0:
-                return
-            device = x.device.id
-            pointers = [0 if a is None else a.data.ptr for a in (x, other, where)]
-            args = (*pointers, int(masked_nan), out.data.ptr, outer, n)
-            with current(device):
-                if inner == 1:  # a block a row
-                    threads = min(THREADS, max(32, 1 << (n - 1).bit_length()))
-                    loaded.kernel("rows", device)((min(outer, MOST_BLOCKS),), (threads,), args)
-                else:  # a thread a row
-                    loaded.kernel("columns", device)((min(-(-outer * inner // 256), MOST_BLOCKS),), (256,), (*args, inner))
+    def pipeline(self, mode: str, kind: str, wide: bool, shape: tuple[int, ...]) -> Pipeline:
+        """A pipeline to be described and run; see `fastact.backends.pipelines`."""
+        return Pipeline(self, mode, kind, wide, shape)
 
-        return run
+    @functools.cache  # noqa: B019
+    def _mask(self, function: str, params: tuple[str, ...], kind: str, wide: bool) -> _Module:
+        functions = [f"{function}_value_and_derivative"] if function else []
+        return _Module(unit(functions, "pipeline.cuh", [mask_entry(function, params, kind, wide)], self.program))
+
+    def run_mask(
+        self, function: str, params: Mapping[str, float], kind: str, wide: bool, given: Any, out: Any, bits: Any, low: float, high: float
+    ) -> None:
+        """Value and packed slopes of `function`, or, where that is empty, the gradient from packed slopes; arrays are contiguous."""
+        n, device = given.size, given.device.id
+        if n == 0:
+            return
+        real = np.float64 if working_type(kind, wide) == "double" else np.float32
+        values = [real(v) for v in (low, high)]
+        args = (given.data.ptr, out.data.ptr, bits.data.ptr, *values, n, *(real(v) for v in params.values()))
+        self._mask(function, tuple(params), kind, wide).kernel("mask", device)((-(-n // TEAM),), (TEAM,), args)
+
+    @functools.cache  # noqa: B019
+    def _rows(self, program: str, direction: str, kind: str, wide: bool, team: str, features: tuple[str, ...]) -> _Module:
+        entries = rows_entries(program, direction, kind, wide, team, features)
+        return _Module(unit(list(row_terms()), "rows.cuh", entries, self.program))
+
+    def rows(self, call: Rows) -> None:
+        """A row-wise call on CuPy arrays of one device."""
+        outer, n, inner = call.x.shape
+        rows, device = outer * inner, int(call.x.device.id)
+        if rows == 0 or (n == 0 and call.lse is None and call.loss is None):
+            return
+        has = {
+            "BIAS": call.bias, "WHERE": call.where, "LIMITS": call.limits, "NOISE": call.noise, "SCALED": call.scale != 1.0 or None,
+            "SINK": call.sink, "GRAD": call.grad, "SOFT": call.soft, "WEIGHT": call.weight, "HARD": call.hard or None, "LSE": call.lse,
+            "RESULT": call.out, "DALPHA": call.dalpha, "DBIAS": call.dbias, "LABELS": call.labels,
+        }  # fmt: skip
+        features = tuple(name for name in FEATURES if has[name] is not None)
+        team = "Alone" if inner > 1 else "Warp" if n <= SHORT else "Block"
+        with current(device):
+            loaded = self._rows(call.program, call.direction, call.kind, call.wide, team, features)
+            values, keep = _row_values(call)
+            threads = TEAMS[team] if team != "Block" else min(THREADS, power(n // 4))
+            teams = rows
+            if call.dbias is not None:
+                teams, chunks = _share_bias(call, values, keep, most=BLOCKS if team == "Block" else 32 * BLOCKS)
+            in_block = {"Alone": threads, "Warp": threads // 32, "Block": 1}[team]
+            grid = min(-(-teams // in_block), MOST_BLOCKS)
+            if call.program == "entmax":  # the only one that has to remember what it computes
+                grid = max(1, min(grid, MEMORY // (n * in_block)))
+                keep.append(module().empty(grid * in_block * n, "float64"))
+                values["memory"] = keep[-1].data.ptr
+            loaded.kernel("row_program", device)((grid,), (threads,), tuple(values[name] for _, name in row_fields()))
+            if call.dbias is not None and chunks > 1:
+                size = call.dbias.size
+                fold = (values["partial"], call.dbias.data.ptr, chunks, size)
+                loaded.kernel("fold_bias", device)((-(-size // TEAM),), (TEAM,), fold)
+
+
+def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:
+    """What a kernel takes, by name, as `row_fields` has them; and arrays that must live until it is launched."""
+    outer, n, inner = call.x.shape
+    values: dict[str, Any] = dict.fromkeys((name for _, name in row_fields()), 0)
+    for name in ("x", "out", "grad", "row_grad", "limits", "sink", "alpha", "lse", "dsink", "dalpha", "labels", "soft", "weight", "loss"):
+        a = getattr(call, name)
+        values[name] = 0 if a is None else a.data.ptr
+    for name, a in (("bias", call.bias), ("where", call.where)):
+        if a is not None:
+            values |= {name: a.data.data.ptr, f"{name}_outer": a.outer.data.ptr, f"{name}_inner": a.inner.data.ptr, f"{name}_step": a.step}
+    values |= {f"{name}_step": int(a is not None and a.size > 1) for name, a in (("sink", call.sink), ("alpha", call.alpha))}
+    for name in ("scale", "bias_scale", "smoothing", "z_loss", "margin", "row_scale"):
+        values[name] = np.float64(getattr(call, name))
+    seed = call.noise or 0
+    values |= {"outer": outer, "n": n, "inner": inner, "masked_nan": int(call.masked_nan), "power": call.power}
+    values |= {"seed": seed - 2**64 if seed >= 2**63 else seed, "has_ignore": int(call.ignore is not None), "ignore": call.ignore or 0}
+    return values, []
+
+
+def _share_bias(call: Rows, values: dict[str, Any], keep: list[Any], most: int) -> tuple[int, int]:
+    """Gather the rows that share their bias, for sums without races in a fixed order: how many teams there are, and in how many chunks.
+
+    Rows of a group differ in nothing but what the bias is broadcast along; they are as many for each.
+    """
+    cupy, bias, (outer, n, inner) = module(), call.bias, call.x.shape
+    assert bias is not None
+    rows, size = outer * inner, int(call.dbias.size)
+    groups = size // n if bias.step else size
+    at = (bias.outer[:, None] + bias.inner[None, :]).reshape(-1)
+    group = at // (bias.step * n) * bias.step + at % bias.step if bias.step else at
+    order = cupy.argsort(group * rows + cupy.arange(rows))
+    many = rows // groups
+    # No more sums than take an eighth of x, and no more than keep the device busy; from shapes alone.
+    chunks = max(1, min(many, rows * n // (8 * size), most // groups))
+    chunk = -(-many // chunks)
+    chunks = -(-many // chunk)
+    partial = call.dbias if chunks == 1 else cupy.empty(chunks * size, "float64")
+    keep += [order, partial]
+    values |= {
+        "partial": partial.data.ptr,
+        "bias_size": size,
+        "order": order.data.ptr,
+        "groups": groups,
+        "group_rows": many,
+        "chunk_rows": chunk,
+    }
+    return groups * chunks, chunks

@@ -1,0 +1,441 @@
+"""The families of functions on CUDA, without a GPU: their kernels, built for the CPU behind a shim, against the float64 reference."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from common import DTYPES
+from cuda_host import COMPILER, FakeArray, bits, standing_in
+
+import fastact
+from fastact.backends import cupy as adapter
+from fastact.backends.numpy import NumpyBackend
+from fastact.kernels.definitions import DEFINITIONS
+from fastact.rows import Rows, Spread
+
+UNIT = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-22, "float64": 2**-50}
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cubins")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) -> Iterator[types.SimpleNamespace]:
+    """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
+    with standing_in(monkeypatch, tmp_path, shared_cache) as made:
+        yield made
+
+
+# ---------------------------------------------------------------- rows
+
+
+def spread(a: np.ndarray, shape: tuple[int, int, int]) -> Spread:
+    """An array broadcast to ``[outer, n, inner]``."""
+    data = np.ascontiguousarray(a)
+    o, r, c = (s // a.itemsize for s in np.broadcast_to(data, shape).strides)
+    return Spread(data.reshape(-1), np.arange(shape[0]) * o, r, np.arange(shape[2]) * c)
+
+
+def fresh(value: Any, view: Any = None) -> Any:
+    """A copy of whatever stands in a call; arrays as `view`."""
+    if isinstance(value, Spread):
+        return Spread(*(fresh(v, view) for v in value))
+    return value.copy().view(view or type(value)) if isinstance(value, np.ndarray) else value
+
+
+def both(fake: Any, call: Rows, results: list[str]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Run a call on the CUDA text and on the reference: what each result is, and what it should be."""
+    given = vars(call)
+    found, wanted = Rows(**{k: fresh(v, FakeArray) for k, v in given.items()}), Rows(**{k: fresh(v) for k, v in given.items()})
+    fake.backend.rows(found)
+    NumpyBackend().rows(wanted)
+    for name in results:
+        yield name, np.asarray(getattr(found, name), np.float64), np.asarray(getattr(wanted, name), np.float64)
+
+
+#: Shapes for a warp, for a block, and for a thread a row.
+SHAPES = {"warp": (5, 70, 1), "block": (3, 1300, 1), "alone": (2, 9, 37)}
+VALUES: dict[str, dict[str, Any]] = {
+    "softmax": {"lse": True, "sink": True},
+    "log_softmax": {"bias": (1, 0, 0), "scale": 0.5, "bias_scale": 2.0},
+    "hardmax": {},
+    "sparsemax": {"where": (0, 1, 1)},
+    "entmax15": {"limits": True},
+    "entmax": {"alpha": True, "where": (1, 1, 0)},
+}
+#: The same kernels serve several tests where options are alike.
+BACKWARD: dict[str, dict[str, Any]] = {
+    "softmax": {"bias": (0, 1, 0), "scale": 0.5, "bias_scale": 2.0, "sink": True, "where": (1, 1, 1), "row_grad": True},
+    "log_softmax": {"bias": (1, 0, 1), "bias_scale": 0.25},
+    "sparsemax": {"bias": (1, 1, 1)},
+    "entmax15": {"scale": 2.0},
+    "entmax": {"alpha": True, "dalpha": True},
+}
+
+
+def options(chosen: dict[str, Any], shape: tuple[int, int, int], dtype: Any, rng: Any) -> dict[str, Any]:
+    """A call's optional arguments: where it says so, arrays."""
+    outer, n, inner = shape
+    rows = outer * inner
+    made: dict[str, Any] = dict(chosen)
+    for name in {"bias", "where"} & chosen.keys():
+        own = tuple(extent if kept else 1 for extent, kept in zip(shape, chosen[name], strict=True))
+        values = rng.normal(0, 1, own).astype(dtype) if name == "bias" else (rng.random(own) < 0.7).astype(np.uint8)
+        if name == "where" and own[0] > 1:
+            values[0] = 0  # a row with nothing left
+        made[name] = spread(values, shape)
+    draws = {
+        "sink": lambda: rng.normal(0, 1, rows),
+        "alpha": lambda: rng.choice([1.25, 1.5, 2.0], rows),
+        "row_grad": lambda: rng.normal(0, 1, rows),
+        "limits": lambda: rng.integers(0, n + 1, rows),
+        "lse": lambda: np.full(rows, np.nan),
+        "dalpha": lambda: np.full(rows, np.nan),
+    }
+    return made | {name: draws[name]() for name in draws.keys() & chosen.keys()}
+
+
+@pytest.mark.parametrize("team", SHAPES)
+@pytest.mark.parametrize("program", VALUES)
+def test_row_values(fake: Any, program: str, team: str) -> None:
+    kind = "float32" if team != "warp" else "float64"
+    shape, dtype, rng = SHAPES[team], DTYPES[kind], np.random.default_rng(len(program))
+    if team == "block" and program not in ("softmax", "entmax"):
+        pytest.skip("one team of threads is like another")
+    x = rng.normal(0, 3, shape).astype(dtype)
+    chosen = options(VALUES[program], shape, dtype, rng)
+    call = Rows(program, "value", kind, False, x, out=np.full(shape, np.nan, dtype), **chosen)
+    for name, found, wanted in both(fake, call, ["out", *(["lse"] if call.lse is not None else [])]):
+        np.testing.assert_allclose(found, wanted, rtol=8 * UNIT[kind], atol=8 * UNIT[kind], err_msg=name)
+
+
+@pytest.mark.parametrize("team", SHAPES)
+@pytest.mark.parametrize("program", BACKWARD)
+def test_row_gradients(fake: Any, program: str, team: str) -> None:
+    kind = {"warp": "bfloat16", "block": "float64", "alone": "float32"}[team]
+    shape, dtype, rng = SHAPES[team], DTYPES[kind], np.random.default_rng(len(program))
+    if team == "block" and program not in ("softmax", "entmax"):
+        pytest.skip("one team of threads is like another")
+    x, grad = (rng.normal(0, 2, shape).astype(dtype) for _ in range(2))
+    chosen = options(BACKWARD[program], shape, dtype, rng)
+    results = ["out", *(["dalpha"] if "dalpha" in chosen else [])]
+    for parameter in {"bias", "sink"} & chosen.keys():
+        size = chosen["bias"].data.size if parameter == "bias" else chosen["sink"].size
+        chosen[f"d{parameter}"] = np.full(size, np.nan)
+        results.append(f"d{parameter}")
+    call = Rows(program, "backward", kind, False, x, out=np.full(shape, np.nan, dtype), grad=grad, **chosen)
+    for name, found, wanted in both(fake, call, results):
+        unit = UNIT[kind] if name == "out" else max(UNIT["float32"] if kind != "float64" else 0.0, UNIT["float64"])
+        scale = max(np.abs(wanted).max(), float(np.abs(np.asarray(grad, np.float64)).max()))  # a row's own gradients sum to 0
+        np.testing.assert_allclose(found, wanted, rtol=16 * unit, atol=64 * unit * scale, err_msg=name)
+
+
+# ---------------------------------------------------------------- products of activations
+
+
+def halves(x: Any, layout: str, axis: int) -> tuple[Any, Any]:
+    """The two parts of an array that is split along an axis: views."""
+    x = np.moveaxis(x, axis, -1)
+    n = x.shape[-1] // 2
+    parts = (x[..., :n], x[..., n:]) if layout == "halves" else (x[..., ::2], x[..., 1::2])
+    return np.moveaxis(parts[0], -1, axis), np.moveaxis(parts[1], -1, axis)
+
+
+def widened(values: Any, kind: str) -> Any:
+    """As kernels hold it: halves as float32."""
+    return np.asarray(values, np.float64 if kind == "float64" else np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "axis", "shape"),
+    [("float32", "halves", -1, (40, 66)), ("float32", "halves", 1, (3, 10, 9)), ("bfloat16", "interleaved", -1, (7, 300))],
+)
+def test_gated(fake: Any, kind: str, layout: str, axis: int, shape: tuple[int, ...]) -> None:
+    """mish(min(a + bias, 1)) * (clamp(b + bias, -1, 1) + 1) * weight, some dropped: bit for bit what single steps give; gradients too."""
+    rng, dtype = np.random.default_rng(7), DTYPES[kind]
+    x = rng.normal(0, 2, shape).astype(dtype)
+    a, b = halves(x, layout, axis)
+    out_shape = a.shape
+    biases = [rng.normal(0, 1, [e if i == axis % len(shape) else 1 for i, e in enumerate(out_shape)]).astype(dtype) for _ in range(2)]
+    weight = rng.normal(0, 1, (*out_shape[:-1], 1)).astype(dtype)
+    grad = rng.normal(0, 1, out_shape).astype(dtype)
+    seed, threshold, keep = 2**63 + 17, 3 << 22, 1 / 0.75
+    view = lambda v: v.copy().view(FakeArray)  # noqa: E731
+    fa, fb = halves(view(x), layout, axis)
+
+    def described(mode: str, **outs: Any) -> Any:
+        p = fake.backend.pipeline(mode, kind, False, out_shape)
+        sums = mode == "backward"
+        p.factor("mish", fa, bias=view(biases[0]), high=1.0, dx=outs.get("da"), bias_shape=biases[0].shape if sums else None)
+        p.factor(
+            None, fb, bias=view(biases[1]), low=-1.0, high=1.0, offset=1.0, dx=outs.get("db"), bias_shape=biases[1].shape if sums else None
+        )
+        given = {"grad": view(grad), "weight_shape": weight.shape} if sums else {"out": outs["out"]}
+        p.product(weight=view(weight), **given)
+        p.drop(seed, threshold, keep)
+        assert p.ready()
+        p.run()
+        return p
+
+    one = np.float32
+    wide_a, wide_b = widened(a, kind) + widened(biases[0], kind), widened(b, kind) + widened(biases[1], kind)
+    t, u = np.minimum(wide_a, one(1)), np.clip(wide_b, one(-1), one(1)) + one(1)
+    v = fastact.mish(t, backend="cython")
+    drawn = drawn_bits(seed, out_shape) < threshold
+    y = v * u * widened(weight, kind)
+    y = np.where(drawn, y * one(keep), one(0)).astype(dtype)
+    out = np.empty(out_shape, dtype).view(FakeArray)
+    described("forward", out=out)
+    assert (bits(out) == bits(y)).all()
+
+    dx = np.empty(shape, dtype).view(FakeArray)
+    da, db = halves(dx, layout, axis)
+    p = described("backward", da=da, db=db)
+    g = np.where(drawn, widened(grad, kind) * one(keep), one(0))
+    product = g * v * u
+    g = g * widened(weight, kind)
+    slope = fastact.mish.derivative(t, backend="cython") * np.where(wide_a > 1, one(0), one(1))
+    wanted_a, wanted_b = g * u * slope, g * v * np.where(np.abs(wide_b) > 1, one(0), one(1))
+    assert (bits(da) == bits(wanted_a.astype(dtype))).all()
+    assert (bits(db) == bits(wanted_b.astype(dtype))).all()
+    same = tuple(i for i in range(len(shape)) if i != axis % len(shape))
+    for found, wanted in zip(
+        p.sums(),
+        [
+            wanted_a.sum(same, np.float64, keepdims=True),
+            wanted_b.sum(same, np.float64, keepdims=True),
+            product.sum(-1, np.float64, keepdims=True),
+        ],
+        strict=True,
+    ):
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def drawn_bits(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """SplitMix64's upper 24 bits for each index, after a seed that has been mixed."""
+    with np.errstate(over="ignore"):
+        z = np.arange(1, np.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+        z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+        z = z ^ z >> np.uint64(31)
+    return (z >> np.uint64(40)).reshape(shape)
+
+
+# ---------------------------------------------------------------- public calls
+
+
+def there(value: Any) -> Any:
+    """On the stand-in for a device."""
+    return value.copy().view(FakeArray) if isinstance(value, np.ndarray) else value
+
+
+def compared(function: Any, *args: Any, exact: int = 1, rtol: float = 1e-6, **options: Any) -> None:
+    """A call on CuPy arrays gives what it gives on NumPy's: the first `exact` results to the bit, and all as the reference says."""
+    found = function(*map(there, args), **{k: there(v) for k, v in options.items()})
+    compiled = function(*args, **options, backend="cython")
+    wanted = function(*args, **options, backend="numpy")
+    for i, (one, same, right) in enumerate(zip(*(r if isinstance(r, tuple) else (r,) for r in (found, compiled, wanted)), strict=True)):
+        assert isinstance(one, FakeArray)
+        assert one.dtype == same.dtype
+        assert one.shape == same.shape
+        if i < exact:
+            assert (bits(one) == bits(np.asarray(same))).all()
+        finite = np.asarray(right, np.float64)[np.isfinite(np.asarray(right, np.float64))]
+        scale = float(np.abs(finite).max(initial=1e-30))
+        np.testing.assert_allclose(
+            np.asarray(one, np.float64), np.asarray(right, np.float64), rtol=rtol, atol=2 * rtol * scale, err_msg=f"result {i}"
+        )
+
+
+def normal(shape: tuple[int, ...], kind: str = "float32", seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(0, 2, shape).astype(DTYPES[kind])
+
+
+def test_gated_calls(fake: Any) -> None:
+    x, grad, bias, weight = normal((6, 50)), normal((6, 25), seed=1), normal((50,), seed=2), normal((6,), seed=3)
+    compared(fastact.swiglu_oai, x, bias=bias, weight=weight)
+    compared(fastact.swiglu_oai.backward, grad, x, bias=bias, weight=weight)
+    compared(fastact.gtu.backward, grad, normal((6, 25), seed=4), normal((6, 25), seed=5), exact=2)
+    learned = fastact.gated("swish_beta", gate="second")
+    compared(learned.backward, normal((4, 3, 9)), normal((4, 6, 9), seed=1), axis=1, beta=normal((3, 1), seed=2))
+
+
+def test_gated_in_place(fake: Any) -> None:
+    """Of two arrays and of one, where a result lies over what is still to be read."""
+    x, grad = normal((5, 8)), normal((5, 4), seed=1)
+    wanted = fastact.swiglu(x, backend="cython")
+    for half in (slice(None, 4), slice(4, None)):
+        base = there(x)
+        assert (bits(fastact.swiglu(base, out=base[:, half])) == bits(wanted)).all()
+    base = there(x)
+    dx = fastact.swiglu.backward(there(grad), base, out=base)
+    assert dx is base
+    assert (bits(dx) == bits(fastact.swiglu.backward(grad, x, backend="cython"))).all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_elementwise_losses(fake: Any, reduction: str) -> None:
+    x, labels = normal((3, 700)), np.random.default_rng(1).random((3, 700)).astype(np.float32)
+    weight = np.asarray([0.5, 1.0, 2.0], np.float32)[:, None]
+    for loss in (fastact.sigmoid_cross_entropy, fastact.huber):
+        found, wanted = (
+            loss.value_and_grad(f(x), f(labels), weight=f(weight), reduction=reduction, backend=b)
+            for f, b in ((there, None), (np.asarray, "cython"))
+        )
+        assert isinstance(found[0], FakeArray)
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6)
+        assert (bits(found[1]) == bits(wanted[1])).all()
+    if reduction == "none":
+        compared(fastact.mse.backward, labels, x.T.copy().T, labels, weight=weight, reduction=reduction)
+    compared(fastact.mse, x.astype(DTYPES["bfloat16"]), labels.astype(DTYPES["bfloat16"]), rtol=1e-2)
+
+
+def test_row_losses(fake: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, labels, weight = normal((40, 70)), rng.integers(0, 70, 40), rng.random(70)
+    labels[3] = -100
+    compared(fastact.softmax_cross_entropy.value_and_grad, x, labels, exact=0)
+    compared(fastact.softmax_cross_entropy.value_and_grad, x, labels, weight=weight, label_smoothing=0.1, z_loss=1e-3, exact=0)
+    soft = rng.random((40, 70)).astype(np.float32)
+    compared(fastact.softmax_cross_entropy.value_and_grad, x, soft, reduction="none", exact=0, rtol=2e-6)
+    labels[3] = 3
+    compared(fastact.multi_class_hinge.value_and_grad, x, labels, p=2, weight=weight, exact=0)
+    columns = normal((3, 9, 40))
+    compared(fastact.softmax_cross_entropy.backward, np.float32(2.0), columns, rng.integers(0, 9, (3, 40)), axis=1, exact=0)
+    base = there(x)
+    out = fastact.softmax_cross_entropy.value_and_grad(base, there(labels), out=(None, base))[1]
+    assert out is base
+    np.testing.assert_allclose(out, fastact.softmax_cross_entropy.value_and_grad(x, labels, backend="numpy")[1], rtol=1e-5, atol=1e-9)
+
+
+def test_row_calls(fake: Any) -> None:
+    """What the calls of kernels above leave out: gradients from outputs, noise, one-hot results, the front-end's own sums."""
+    x, grad = normal((6, 40)), normal((6, 40), seed=1)
+    for f in (fastact.softmax, fastact.log_softmax, fastact.sparsemax, fastact.entmax15):
+        y = f(x, backend="numpy")
+        compared(f.backward_from_output, grad, y, exact=0, rtol=4e-6)
+    for options in ({"temperature": 0.5}, {"hard": True}):
+        noisy = fastact.gumbel_softmax(there(x), seed=3, **options)
+        np.testing.assert_allclose(noisy, fastact.gumbel_softmax(x, seed=3, **options, backend="cython"), rtol=1e-6)
+    compared(fastact.logsumexp, x, axis=0, exact=0)
+    compared(fastact.logsumexp.backward, normal((6,)), x, exact=0, rtol=4e-6)
+    bias, where = normal((40,)), np.random.default_rng(0).random((6, 40)) < 0.8
+    compared(fastact.softmax.backward, grad, x, bias=bias, where=where, causal=True, sink=normal((6,)), exact=0, rtol=1e-5)
+
+
+def test_infinite_rows(fake: Any) -> None:
+    x = np.asarray([[-np.inf, -np.inf], [-np.inf, 3.0], [np.inf, 3.0], [np.nan, 3.0], [1e7, 1e7 + 1]], np.float32)
+    compared(fastact.softmax, x, exact=0)
+    compared(fastact.log_softmax, x, exact=0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_learnable(fake: Any, order: Any) -> None:
+    """Parameters that are broadcast in different ways, and sums of so many elements that they are split."""
+    name = next(n for n, d in DEFINITIONS.items() if len(d.learnable) > 1)
+    definition, f = DEFINITIONS[name], getattr(fastact, name)
+    assert len(definition.learnable) > 1
+    x, grad = (np.asarray(normal((40, 3, 50), seed=i), order=order) for i in range(2))
+    shapes = [(3, 1), (), (40, 1, 50), (3, 50), (1, 1)]
+    defaults = definition.examples[0] if None in definition.params.values() else tuple(definition.params.values())
+    params = [
+        np.asarray(default * (1 + 0.1 * normal(shapes[i % len(shapes)], seed=i)), np.float32) if p in definition.learnable else default
+        for i, (p, default) in enumerate(zip(definition.params, defaults, strict=True))
+    ]
+    compared(f, x, *params)
+    compared(f.backward, grad, x, *params, rtol=1e-5)
+    large = normal((300, 700))
+    results = [fastact.prelu.backward(there(large), there(large), there(np.full(700, 0.25, np.float32))) for _ in range(2)]
+    assert (bits(results[0][1]) == bits(results[1][1])).all()
+    compared(fastact.prelu.backward, large, large, np.full(700, 0.25, np.float32))
+    compared(fastact.prelu.backward, large, large, np.full((300, 1), 0.25, np.float32))
+    compared(fastact.prelu.backward, large, large, 0.25)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 1001])
+def test_masks(fake: Any, n: int) -> None:
+    x, grad = normal((n,)), normal((n,), seed=1)
+    y, dx, packed = (there(np.empty(k, t)) for k, t in ((n, np.float32), (n, np.float32), (-(-n // 8), np.uint8)))
+    forward = fake.backend.pipeline("with_mask", "float32", False, (n,))
+    forward.factor("leaky_relu", there(x), [0.25])
+    forward.product(out=y)
+    forward.mask(packed, 0.25, 1.0)
+    forward.run()
+    assert (bits(y) == bits(fastact.leaky_relu(x, 0.25, backend="cython"))).all()
+    assert (packed == np.packbits(x > 0, bitorder="little")).all()
+    backward = fake.backend.pipeline("from_mask", "float32", False, (n,))
+    backward.factor(None, None, dx=dx)
+    backward.product(grad=there(grad))
+    backward.mask(packed, 0.25, 1.0)
+    backward.run()
+    assert (bits(dx) == bits(fastact.leaky_relu.backward(grad, x, 0.25, backend="cython"))).all()
+
+
+# ---------------------------------------------------------------- with a GPU
+
+
+@pytest.fixture(scope="module")
+def cp() -> Any:
+    """CuPy, with a device."""
+    reason = adapter.CupyBackend().missing()
+    if reason:
+        pytest.skip(reason)
+    import cupy
+
+    return cupy
+
+
+#: Calls of every family: function, arguments, options, and how many leading results have the CPU's bits.
+def device_calls() -> Iterator[tuple[str, Any, list[Any], dict[str, Any], int]]:
+    rng = np.random.default_rng(0)
+    for kind in DTYPES:
+        x, grad, bias, weight = normal((64, 2002), kind), normal((64, 1001), kind, 1), normal((2002,), kind, 2), normal((64,), kind, 3)
+        yield f"swiglu {kind}", fastact.swiglu, [x], {"bias": bias, "weight": weight}, 1
+        yield f"swiglu backward {kind}", fastact.swiglu.backward, [grad, x], {"bias": bias, "weight": weight}, 1
+        yield f"swiglu_oai backward {kind}", fastact.swiglu_oai.backward, [grad, x], {}, 1
+        yield f"gtu, axis 0 {kind}", fastact.gtu.backward, [normal((32, 2002), kind), x], {"axis": 0}, 1
+        for name in ("softmax", "log_softmax", "sparsemax", "entmax15"):
+            for shape, axis in (((7, 33), -1), ((5, 50257), -1), ((3, 1000, 70), 1)):
+                f, rows, up = getattr(fastact, name), normal(shape, kind), normal(shape, kind, 1)
+                yield f"{name} {kind} {shape}", f, [rows], {"axis": axis}, 0
+                yield f"{name} backward {kind} {shape}", f.backward, [up, rows], {"axis": axis}, 0
+        square = normal((4, 300, 300), kind)
+        yield f"attention {kind}", fastact.softmax.backward, [square, square], {"bias": normal((300, 300), kind, 4), "causal": True}, 0
+        labels = rng.integers(0, 2002, 64)
+        yield f"cross entropy {kind}", fastact.softmax_cross_entropy.value_and_grad, [x, labels], {"label_smoothing": 0.1}, 0
+        yield f"huber {kind}", fastact.huber.value_and_grad, [x, normal((64, 2002), kind, 5)], {}, 0
+    for name, definition in DEFINITIONS.items():
+        if definition.learnable and definition.family == "elementwise":
+            values = definition.examples[0] if None in definition.params.values() else tuple(definition.params.values())
+            params = [
+                np.full(777, v, np.float32) if p in definition.learnable else v for p, v in zip(definition.params, values, strict=True)
+            ]
+            yield name, getattr(fastact, name).backward, [normal((300, 777)), normal((300, 777), seed=1), *params], {}, 1
+
+
+@pytest.mark.gpu
+def test_gpu_families(cp: Any) -> None:
+    """Every family on a device: what is elementwise to the bit, what is summed closely, and the same bits when it is called again."""
+    for label, function, args, options, exact in device_calls():
+        to = lambda v: cp.asarray(v) if isinstance(v, np.ndarray) else v  # noqa: E731
+        sent, named = [to(a) for a in args], {k: to(v) for k, v in options.items()}
+        results = [function(*sent, **named) for _ in range(2)]
+        found, again, wanted = (r if isinstance(r, tuple) else (r,) for r in (*results, function(*args, **options, backend="cython")))
+        for i, (one, two, right) in enumerate(zip(found, again, wanted, strict=True)):
+            host, exactly = cp.asnumpy(one), np.asarray(right)
+            assert (bits(host) == bits(cp.asnumpy(two))).all(), label
+            if i < exact:
+                assert (bits(host) == bits(exactly)).all(), label
+            unit, reference = UNIT[exactly.dtype.name], np.asarray(exactly, np.float64)
+            close = {"rtol": 16 * unit, "atol": 32 * unit * float(np.abs(reference).max(initial=1e-30))}
+            np.testing.assert_allclose(np.asarray(host, np.float64), reference, **close, err_msg=f"{label}, result {i}")
