@@ -16,26 +16,33 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .gated import GATED, GATED_ALIASES, Gated, gated
 from .names import get
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
 globals().update(ALIASES)
+globals().update(GATED)
+globals().update(GATED_ALIASES)
 #: The docstring examples of the activations, which are instances, for doctest.
 __test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
         "Activation",
+        "Gated",
         "RowwiseActivation",
         "backends",
         "catalogue",
         "count_calls",
         "explain",
+        "gated",
         "get",
         "use_accuracy",
         "use_backend",
         *ACTIVATIONS,
         *ALIASES,
+        *GATED,
+        *GATED_ALIASES,
     ]
 )

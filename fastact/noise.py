@@ -45,6 +45,14 @@ def _mixed(seed: int) -> int:
     return z ^ (z >> 31)
 
 
+def threshold(seed: int, keep: float, first: int = 0) -> tuple[int, int, float]:
+    """How compiled loops decide on what is kept: the seed's place, the number that an element's 24 random bits must be below, 1 / keep.
+
+    `first` is the index of the first element. The same decision as ``uniform(seed, shape) < keep``: these numbers are the bits times 2^-24.
+    """
+    return (_mixed(seed) + first * _STEP) % 2**64, math.ceil(keep * 2.0**24), 1.0 / keep if keep else 0.0
+
+
 def checked_seed(label: str, seed: Any) -> int:
     """`seed` as a number from 0 to 2^64 - 1.
 

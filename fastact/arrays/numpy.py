@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import numpy as np
 
+from .. import noise
+from ..kernels.cpu import compiled
 from ..kernels.definitions import Definition
+from ..product import Product
 from .common import kind_of
 
 NAME = "numpy"
@@ -137,6 +141,16 @@ def _sum_gradients(
     return totals
 
 
+def overlap(a: Array, out: Array) -> bool:
+    """Whether two arrays share memory."""
+    return bool(np.may_share_memory(a, out) and np.shares_memory(a, out))
+
+
+def apart(a: Array, out: Array) -> Array:
+    """`a`, copied if it shares memory with `out` without being the same array."""
+    return _apart(a, out)
+
+
 def _bits(a: Array) -> Array:
     """Two-byte floats as integers: loops and iterators need no arithmetic on them."""
     return a.view(a.dtype.str.replace("f", "u").replace("V", "u")) if a.dtype.itemsize == 2 else a
@@ -223,3 +237,102 @@ def run_rowwise(
         if copied:
             _bits(result)[...] = target.reshape(x.shape)
     return result
+
+
+def run_product(backend: Any, call: Product) -> None:
+    """Run a product of factors on a backend; its results are in `call` afterwards.
+
+    Arrays may have any strides. Those that are misaligned or byte-swapped, and all of them where they do not fit into three dimensions
+    together, are copied first.
+    """
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+        from ..reference.product import product
+
+        results, call.sums = product(call)
+        for target, exact in zip([call.out] if call.direction == "forward" else [f.dx for f in call.factors], results, strict=True):
+            store(target, exact)
+        return
+    job = _pipeline(call, _plain)
+    if not job.ready():
+        job = _pipeline(call, _straight)
+        if not job.ready():
+            return _run_slices(backend, call)
+    backend.run_job(job)
+    call.sums = job.sums()
+    for target, written in job.later:
+        target[...] = written
+
+
+def _run_slices(backend: Any, call: Product) -> None:
+    """Run a call with parameters broadcast along axes between their own: one index of the first axis after the other."""
+    count, ndim = call.shape[0], len(call.shape)
+
+    def part(a: Any, i: int) -> Any:
+        return a[i if a.shape[0] > 1 else 0] if isinstance(a, np.ndarray) and a.ndim == ndim else a
+
+    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return s[1:] if s is not None and len(s) == ndim else s
+
+    wanted = [s for f in call.factors for s in (f.bias_shape, *f.param_shapes) if s is not None]
+    wanted += [call.weight_shape] if call.weight_shape is not None else []
+    call.sums = [np.zeros(s) for s in wanted]
+    for i in range(count):
+        factors = [
+            replace_fields(
+                f, x=part(f.x, i), params=[part(p, i) for p in f.params], bias=part(f.bias, i), dx=part(f.dx, i),
+                bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+            )
+            for f in call.factors
+        ]  # fmt: skip
+        one = replace_fields(
+            call, shape=call.shape[1:], factors=factors, out=part(call.out, i), grad=part(call.grad, i), weight=part(call.weight, i),
+            weight_shape=shape(call.weight_shape), first=call.first + i * math.prod(call.shape[1:]), sums=[],
+        )  # fmt: skip
+        run_product(backend, one)
+        for total, s, more in zip(call.sums, wanted, one.sums, strict=True):
+            total[i if len(s) == ndim and s[0] > 1 else (0 if len(s) == ndim else ...)] += more
+
+
+def _plain(a: Array) -> Array:
+    """`a`, copied only if kernels cannot take it."""
+    step = a.itemsize
+    if a.dtype.isnative and a.flags.aligned and all(s % step == 0 for s in a.strides):
+        return a
+    return np.require(a, a.dtype.newbyteorder("="), ["C", "A", "O"])
+
+
+def _straight(a: Array) -> Array:
+    return a if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative else np.require(a, a.dtype.newbyteorder("="), ["C", "A", "O"])
+
+
+class _Pipeline(compiled.Pipeline):
+    """A pipeline, and the results that have to be copied after it has run."""
+
+    later: list[tuple[Array, Array]]
+
+
+def _pipeline(call: Product, lay: Callable[[Array], Array]) -> _Pipeline:
+    job = _Pipeline(call.direction, call.kind, call.wide, call.shape)
+    job.later = []
+
+    def read(a: Any) -> Any:
+        return lay(a) if isinstance(a, np.ndarray) else a
+
+    def write(a: Any) -> Any:
+        if a is None:
+            return None
+        target = lay(a)
+        if target is not a:
+            target = np.empty(a.shape, a.dtype.newbyteorder("="))
+            job.later.append((a, target))
+        return target
+
+    for f in call.factors:
+        params = [read(p) for p in f.params]
+        dx = write(f.dx) if call.direction == "backward" else None
+        job.factor(f.name, read(f.x), params, read(f.bias), dx, f.low, f.high, f.offset, f.bias_shape, f.param_shapes)
+    job.product(write(call.out), read(call.grad), read(call.weight), call.weight_shape)
+    if call.seed is not None:
+        job.drop(*noise.threshold(call.seed, call.keep, call.first))
+    return job
