@@ -16,7 +16,7 @@ import numpy as np
 from .. import noise
 from ..kernels.cpu import compiled
 from ..kernels.definitions import Definition
-from ..product import Product
+from ..product import Factor, Product
 from .common import kind_of
 
 NAME = "numpy"
@@ -82,20 +82,28 @@ def run_elementwise(
 ) -> list[Any]:
     """Run an elementwise activation; see `fastact.arrays.cupy.run_elementwise`, whose arguments are the same."""
     x = inputs[-1]
-    kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
     result = empty(x) if outs[0] is None else outs[0]
     if outs[0] is not None:
         inputs = [_apart(a, result) for a in inputs]
         params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
     if direction != "backward" or not definition.learnable:
+        kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
         results = [result, *(empty(x) if out is None else out for out in outs[1:])]
         if len(outs) > 1 and outs[1] is not None:
             inputs = [_apart(a, outs[1]) for a in inputs]
             params = [_apart(p, outs[1]) if isinstance(p, np.ndarray) else p for p in params]
         _run(kernel, inputs, params, results)
         return results
-    working = np.float64 if wide or kind_of(x.dtype) == "float64" else np.float32
-    totals = _sum_gradients(kernel, inputs, params, result, definition, working)
+    shapes = [np.shape(params[list(definition.params).index(p)]) for p in definition.learnable]
+    kind = kind_of(x.dtype)
+    if x.size and hasattr(backend, "run_job") and all(math.prod(s) <= x.size // 2 or not s for s in shapes):
+        factor = Factor(definition.name, x, params, dx=result, param_shapes=shapes)
+        call = Product("backward", kind, wide, x.shape, [factor], grad=inputs[0])
+        run_product(backend, call)
+        totals = call.sums
+    else:  # the reference; or parameters of as many elements as x has, for which nothing is gained by summing as one goes
+        kernel = backend.elementwise(definition.name, direction, kind, wide)
+        totals = _sum_gradients(kernel, inputs, params, result, definition, np.float64 if wide or kind == "float64" else np.float32)
     found: list[Any] = [result]
     for p, total, out in zip(definition.learnable, totals, outs[1:], strict=True):
         given = params[list(definition.params).index(p)]
@@ -253,6 +261,8 @@ def run_product(backend: Any, call: Product) -> None:
         for target, exact in zip([call.out] if call.direction == "forward" else [f.dx for f in call.factors], results, strict=True):
             store(target, exact)
         return
+    if _reordered(backend, call):
+        return
     job = _pipeline(call, _plain)
     if not job.ready():
         job = _pipeline(call, _straight)
@@ -262,6 +272,44 @@ def run_product(backend: Any, call: Product) -> None:
     call.sums = job.sums()
     for target, written in job.later:
         target[...] = written
+
+
+def _reordered(backend: Any, call: Product) -> bool:
+    """Run a call with its axes in the order in which x lies in memory, if that is another one."""
+    x = call.factors[0].x
+    if x.flags.c_contiguous or call.seed is not None:
+        return False
+    ndim = len(call.shape)
+    order = sorted(range(ndim), key=lambda i: (-abs(x.strides[i]), i))
+    if order == list(range(ndim)):
+        return False
+
+    def turn(a: Any) -> Any:
+        return a.reshape((1,) * (ndim - a.ndim) + a.shape).transpose(order) if isinstance(a, np.ndarray) else a
+
+    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if s is None else tuple(((1,) * (ndim - len(s)) + s)[i] for i in order)
+
+    factors = [
+        replace_fields(
+            f, x=turn(f.x), params=[turn(p) for p in f.params], bias=turn(f.bias), dx=turn(f.dx),
+            bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+        )
+        for f in call.factors
+    ]  # fmt: skip
+    one = replace_fields(
+        call, shape=shape(call.shape), factors=factors, out=turn(call.out), grad=turn(call.grad), weight=turn(call.weight),
+        weight_shape=shape(call.weight_shape), sums=[],
+    )  # fmt: skip
+    run_product(backend, one)
+    call.sums = [s.transpose(np.argsort(order)).reshape(own) for s, own in zip(one.sums, _summed(call), strict=True)]
+    return True
+
+
+def _summed(call: Product) -> list[tuple[int, ...]]:
+    """The shapes of the sums of a call."""
+    found = [s for f in call.factors for s in (f.bias_shape, *f.param_shapes) if s is not None]
+    return found if call.weight_shape is None else [*found, call.weight_shape]
 
 
 def _run_slices(backend: Any, call: Product) -> None:
@@ -274,8 +322,7 @@ def _run_slices(backend: Any, call: Product) -> None:
     def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
         return s[1:] if s is not None and len(s) == ndim else s
 
-    wanted = [s for f in call.factors for s in (f.bias_shape, *f.param_shapes) if s is not None]
-    wanted += [call.weight_shape] if call.weight_shape is not None else []
+    wanted = _summed(call)
     call.sums = [np.zeros(s) for s in wanted]
     for i in range(count):
         factors = [
