@@ -308,7 +308,7 @@ struct SiluGate {
 template <class Gate, bool product> static void gate_value(const float *x, const float *other, float *out, std::size_t n) {
     constexpr std::size_t width = Lanes<PackF>::count;
     std::size_t i = 0;
-    const auto one = [](const float *x, const float *other, float *out) {
+    const auto one = [](const float *x, const float *other, float *out) __attribute__((always_inline)) {
         const auto r = Gate::at(load<PackF>(x));
         if constexpr (product) store(out, r.a * load<PackF>(other));
         else store(out, r.a);
@@ -325,7 +325,7 @@ template <class Gate, bool product> static void gate_value(const float *x, const
 template <class Gate> static void gate_both(const float *x, float *value, float *slope, std::size_t n) {
     constexpr std::size_t width = Lanes<PackF>::count;
     std::size_t i = 0;
-    const auto one = [](const float *x, float *value, float *slope) {
+    const auto one = [](const float *x, float *value, float *slope) __attribute__((always_inline)) {
         const auto r = Gate::at(load<PackF>(x));
         store(value, r.a), store(slope, r.b);
     };
@@ -343,7 +343,7 @@ template <class Gate>
 static void gate_backward(const float *grad, const float *x, const float *other, float *dx, float *dother, std::size_t n) {
     constexpr std::size_t width = Lanes<PackF>::count;
     std::size_t i = 0;
-    const auto one = [](const float *grad, const float *x, const float *other, float *dx, float *dother) {
+    const auto one = [](const float *grad, const float *x, const float *other, float *dx, float *dother) __attribute__((always_inline)) {
         const auto r = Gate::at(load<PackF>(x));
         const PackF g = load<PackF>(grad), u = load<PackF>(other);
         store(dx, (g * u) * r.b), store(dother, g * r.a);
