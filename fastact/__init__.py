@@ -16,6 +16,7 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, RowwiseActivation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .fused import act_dropout, bias_act
 from .gated import GATED, GATED_ALIASES, Gated, gated
 from .names import get
 
@@ -32,7 +33,9 @@ __all__ = sorted(
         "Activation",
         "Gated",
         "RowwiseActivation",
+        "act_dropout",
         "backends",
+        "bias_act",
         "catalogue",
         "count_calls",
         "explain",

@@ -51,7 +51,11 @@ class Gated:
         self._named = bool(name)
         self._options = {"axis": -1, "layout": "halves", "bias": None, "weight": None, "limit": None, "offset": 0.0, **defaults}
         self._common = {"out": None, "backend": None, "accuracy": None}
-        self._params = {n: d for f in functions for n, d in f.definition.params.items()}
+        taken = {"a", "b", *self._options, *self._common}
+        declared = {n: d for f in functions for n, d in f.definition.params.items()}
+        self._params = {n: d for n, d in declared.items() if n not in taken}
+        #: Parameters of the activation that are called like an argument: they have their defaults, see `with_defaults`.
+        self._fixed = {n: d for n, d in declared.items() if n in taken}
         #: The parameters of the activation whose gradients `backward` returns, last.
         self.learnable = tuple(n for f in functions for n in f.learnable)
         self.cost = max((f.definition.cost for f in functions), key=COSTS.index)
@@ -139,6 +143,7 @@ class _Call:
             if default is None and options.get(name) is None:
                 raise TypeError(f"{label}() missing required parameter {name!r}")
         self.given = bound = {**known, **options}
+        self.params = {**bound, **function._fixed}
         if bound["layout"] not in LAYOUTS:
             raise ValueError(f"{label}: layout must be one of {', '.join(map(repr, LAYOUTS))}, not {bound['layout']!r}")
         outs = bound["out"] if isinstance(bound["out"], tuple) else (bound["out"],)
@@ -237,7 +242,7 @@ class _Call:
     def factors(self, halves: Sequence[Any]) -> list[Factor]:
         found = []
         for place, f, x, bias in zip(PLACES, self.function.functions, halves, self.bias, strict=True):
-            params = [common.parameter(self.label, n, self.given[n], x, None, self.module.asarray) for n in f.definition.params]
+            params = [common.parameter(self.label, n, self.params[n], x, None, self.module.asarray) for n in f.definition.params]
             gate = place == self.function.gate
             limit = math.inf if self.limit is None else self.limit
             name = None if f.definition.name == "identity" else f.definition.name
@@ -311,7 +316,7 @@ class _Call:
         for f, result, function in zip(factors, results, self.function.functions, strict=True):
             f.dx = result
             f.bias_shape = None if f.bias is None else self.bias_shape
-            f.param_shapes = [tuple(np.shape(self.given[n])) for n in function.learnable]
+            f.param_shapes = [tuple(np.shape(self.params[n])) for n in function.learnable]
         weight_shape = None if self.weight is None else tuple(self.weight.shape)
         call = Product(
             "backward", self.kind, self.wide, self.shape, factors, grad=g, weight=self.weight, weight_shape=weight_shape
@@ -372,7 +377,8 @@ _COMMON_DOC = """
     backend, accuracy : str, optional
         As for activations.
     **params
-        The activation's own parameters: numbers, or arrays that broadcast to one half.
+        The activation's own parameters: numbers, or arrays that broadcast to one half. One that is called like an argument here (`offset`
+        of hard_sigmoid) is set by ``gated(activation.with_defaults(...))``.
 
     Returns
     -------
@@ -406,6 +412,20 @@ def _doc(function: Gated) -> str:
 _made: dict[tuple[Any, str], Gated] = {}
 
 
+def find_activation(label: str, activation: Any) -> Activation:
+    """An elementwise activation, itself or by any of its names."""
+    found = activation
+    if isinstance(activation, str):
+        found = ACTIVATIONS.get(activation) or ALIASES.get(activation)
+        if found is None:
+            from .names import get
+
+            found = get(activation)
+    if not isinstance(found, Activation):
+        raise TypeError(f"{label}: activation must be an elementwise activation or its name, not {activation!r}")
+    return found
+
+
 def gated(activation: Any, *, gate: str = "first") -> Gated:
     """Make a gated function of an activation.
 
@@ -435,16 +455,7 @@ def gated(activation: Any, *, gate: str = "first") -> Gated:
     >>> f(np.array([[2.0]]), np.array([[0.0]]), axis=0, weight=np.array([3.0]))
     array([[0.]])
     """
-    if isinstance(activation, str):
-        found = ACTIVATIONS.get(activation) or ALIASES.get(activation)
-        if found is None:
-            from .names import get
-
-            found = get(activation)
-    else:
-        found = activation
-    if not isinstance(found, Activation):
-        raise TypeError(f"gated: activation must be an elementwise activation or its name, not {activation!r}")
+    found = find_activation("gated", activation)
     if not isinstance(gate, str) or gate not in PLACES:
         raise ValueError(f"gated: gate must be one of {', '.join(map(repr, PLACES))}, not {gate!r}")
     key = found, gate

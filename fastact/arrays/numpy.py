@@ -383,3 +383,55 @@ def _pipeline(call: Product, lay: Callable[[Array], Array]) -> _Pipeline:
     if call.seed is not None:
         job.drop(*noise.threshold(call.seed, call.keep, call.first))
     return job
+
+
+def run_with_mask(
+    backend: Any, definition: Definition, x: Array, params: Sequence[Any], slopes: tuple[float, float], out: Array | None
+) -> tuple[Array, Array]:
+    """The value, and the packed bits: whether the slope at an element is nearer to the second of `slopes` than to the first."""
+    result = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
+    mask = np.zeros(-(-x.size // 8), np.uint8)
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+        from ..reference import REFERENCE
+
+        reference, wide = REFERENCE[definition.name], x.astype(np.float64)
+        derivative = reference.derivative(wide, *params)
+        store(result, reference.value(wide, *params))
+        mask[:] = np.packbits(np.abs(derivative - slopes[1]) < np.abs(derivative - slopes[0]), bitorder="little")
+    elif x.size:
+        source = _straight(x if out is None else _apart(x, out))
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(x.shape, source.dtype)
+        kind = kind_of(x.dtype)
+        job = compiled.Pipeline("with_mask", kind, kind == "float64", x.shape)
+        job.factor(definition.name, source, params)
+        job.product(target)
+        job.mask(mask, *slopes)
+        job.ready()
+        backend.run_job(job)
+        if target is not result:
+            result[...] = target
+    return result, mask
+
+
+def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, float], out: Array | None) -> Array:
+    """The gradient times the slope that each bit stands for."""
+    result = np.empty(grad.shape, grad.dtype.newbyteorder("=")) if out is None else out
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+
+        bits = np.unpackbits(mask, count=grad.size, bitorder="little").reshape(grad.shape)
+        store(result, grad.astype(np.float64) * np.where(bits, slopes[1], slopes[0]))
+    elif grad.size:
+        source = _straight(grad if out is None else _apart(grad, out))
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(grad.shape, source.dtype)
+        kind = kind_of(grad.dtype)
+        job = compiled.Pipeline("from_mask", kind, kind == "float64", grad.shape)
+        job.factor(None, None, dx=target)
+        job.product(grad=source)
+        job.mask(np.ascontiguousarray(mask), *slopes)
+        job.ready()
+        backend.run_job(job)
+        if target is not result:
+            result[...] = target
+    return result
