@@ -251,8 +251,8 @@ act_dropout = ActDropout()
 # ---------------------------------------------------------------- one bit an element
 
 
-def _two_slopes(function: Activation, direction: str, params: dict[str, Any]) -> tuple[float, float]:
-    """The two slopes of an activation for these parameters."""
+def _two_slopes(function: Activation, direction: str, params: dict[str, Any], x: Any, module: Any) -> tuple[dict[str, float], tuple[float, float]]:
+    """The parameters as x's dtype has them, and the two slopes of an activation for these."""
     definition, label = function.definition, f"{function.__name__}.{direction}"
     if not definition.slopes:
         raise NotImplementedError(f"{label}: the derivative of {function.__name__} takes more than two values; use backward(grad, x)")
@@ -261,8 +261,9 @@ def _two_slopes(function: Activation, direction: str, params: dict[str, Any]) ->
             raise TypeError(f"{label}: {name} must be a number, not {value!r}: one bit says which of two slopes an element has")
     from .kernels.definitions.language import evaluate
 
-    low, high = (float(evaluate(e, {n: float(v) for n, v in params.items()})) for e in definition.slopes)
-    return low, high
+    rounded = {n: common.parameter(label, n, v, x, None, module.asarray) for n, v in params.items()}
+    low, high = (float(evaluate(e, rounded)) for e in definition.slopes)
+    return rounded, (low, high)
 
 
 def _bound(function: Activation, direction: str, names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -274,18 +275,17 @@ def forward_with_mask(function: Activation, args: tuple[Any, ...], kwargs: dict[
     label = f"{function.__name__}.forward_with_mask"
     bound = _bound(function, "forward_with_mask", ("x",), args, kwargs)
     params = {n: bound[n] for n in function.definition.params}
-    slopes = _two_slopes(function, "forward_with_mask", params)
     module = arrays.of({"x": bound["x"]})
     plain = module.asarray(bound["x"])
     x = plain.astype("float64") if plain.dtype.kind in "iu" else common.floating(plain, function.definition, "x", label)
     _see_bfloat16(x.dtype)
+    numbers, slopes = _two_slopes(function, "forward_with_mask", params, x, module)
     (out,) = common.outputs(label, bound["out"], 1)
     if out is not None:
         common.check_out(label, out, x.shape, x.dtype, module.owns)
-    numbers = [common.parameter(label, n, v, x, None, module.asarray) for n, v in params.items()]
 
     def run(backend: registry.Backend) -> Any:
-        return module.run_with_mask(backend, function.definition, x, numbers, slopes, None if out is None else module.asarray(out))
+        return module.run_with_mask(backend, function.definition, x, list(numbers.values()), slopes, None if out is None else module.asarray(out))
 
     served, (y, mask) = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), function.definition.cost, bound["backend"], run)
     count_call(served)
@@ -296,11 +296,11 @@ def backward_from_mask(function: Activation, args: tuple[Any, ...], kwargs: dict
     """See `Activation.backward_from_mask`."""
     label = f"{function.__name__}.backward_from_mask"
     bound = _bound(function, "backward_from_mask", ("grad", "mask"), args, kwargs)
-    slopes = _two_slopes(function, "backward_from_mask", {n: bound[n] for n in function.definition.params})
     module = arrays.of({"grad": bound["grad"], "mask": bound["mask"]})
     grad = module.asarray(bound["grad"])
     grad = grad.astype("float64") if grad.dtype.kind in "iu" else common.floating(grad, function.definition, "grad", label)
     _see_bfloat16(grad.dtype)
+    _, slopes = _two_slopes(function, "backward_from_mask", {n: bound[n] for n in function.definition.params}, grad, module)
     mask = module.asarray(bound["mask"])
     if mask.dtype != np.uint8 or mask.shape != (-(-grad.size // 8),):
         raise ValueError(

@@ -310,6 +310,7 @@ def _(x: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"-1.0": ("0.0", "0.5"), "1.0": ("0.5", "0.0")},
+    slopes=("0.0", "0.5"),
     lipschitz=0.5,
 )
 def sparse_sigmoid(x: Any) -> Any:
