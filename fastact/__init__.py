@@ -16,6 +16,8 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .fused import act_dropout, bias_act
+from .gated import GATED, GATED_ALIASES, Gated, gated
 from .learnable import FUNCTIONS as _LEARNABLE
 from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
@@ -27,19 +29,25 @@ globals().update(ALIASES)
 globals().update(_LEARNABLE)
 globals().update(LOSSES)
 globals().update(LOSS_ALIASES)
+globals().update(GATED)
+globals().update(GATED_ALIASES)
 #: The docstring examples of what are instances, for doctest.
-__test__ = {name: function.__doc__ for name, function in {**ACTIVATIONS, **_LEARNABLE, **LOSSES}.items()}
+__test__ = {name: function.__doc__ for name, function in {**ACTIVATIONS, **_LEARNABLE, **LOSSES, **GATED}.items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
         "Activation",
         "LOSSES",
         "Loss",
+        "Gated",
         "RowwiseActivation",
+        "act_dropout",
         "backends",
+        "bias_act",
         "catalogue",
         "count_calls",
         "explain",
+        "gated",
         "get",
         "use_accuracy",
         "use_backend",
@@ -48,5 +56,7 @@ __all__ = sorted(
         *_LEARNABLE,
         *LOSSES,
         *LOSS_ALIASES,
+        *GATED,
+        *GATED_ALIASES,
     ]
 )

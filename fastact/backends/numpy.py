@@ -34,6 +34,12 @@ def _store(out: Array, exact: Array, kind: str) -> None:
         target[...] = exact if target.dtype.itemsize >= 8 else round_once(exact, target.dtype)
 
 
+def store(out: Array, exact: Array) -> None:
+    """Round float64 values once into an array of any float type."""
+    with np.errstate(all="ignore"):
+        out[...] = exact if out.dtype.itemsize >= 8 else round_once(exact, out.dtype)
+
+
 #: The oracle's functions that make up a direction.
 ROLES = {
     "value": ("value",),

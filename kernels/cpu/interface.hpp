@@ -71,10 +71,12 @@ struct fastact_factor {  // function(clamp(x + bias)) + offset
     struct fastact_operand x, bias, dx;
     const struct fastact_entry *value, *both, *backward;  // null: the identity
     int params, clamped;
+    int gate;                     // which of GATES has faster loops for products, in float32
     double low, high, offset;
     struct fastact_operand param[MAX_INPUTS];
     struct fastact_sum dbias, dparam[MAX_OUTPUTS];
 };
+enum Gates { NO_GATE, SILU_GATE };
 enum Mode { FORWARD, BACKWARD, LOSS, WITH_MASK, FROM_MASK };
 struct fastact_pipeline {
     struct fastact_job job;

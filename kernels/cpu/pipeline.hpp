@@ -295,6 +295,69 @@ template <class T> static void drop(const T *from, const T *kept, T *to, std::si
     FASTACT_EACH(i, n) to[i] = kept[i] != T(0) ? from[i] * kept[i] : T(0);
 }
 
+// ---------------------------------------------------------------- gates
+//
+// The functions that most gated models use have loops of their own, in float32: value and slope from one exponential, to the few ULP that
+// a product deserves, and the product in the same loop.
+
+struct SiluGate {
+    template <class F> FASTACT_FUNCTION auto at(F x) { return defs::silu_gate(x); }
+};
+
+// value * other, or the value alone if there is no other.
+template <class Gate, bool product> static void gate_value(const float *x, const float *other, float *out, std::size_t n) {
+    constexpr std::size_t width = Lanes<PackF>::count;
+    std::size_t i = 0;
+    const auto one = [](const float *x, const float *other, float *out) __attribute__((always_inline)) {
+        const auto r = Gate::at(load<PackF>(x));
+        if constexpr (product) store(out, r.a * load<PackF>(other));
+        else store(out, r.a);
+    };
+    for (; i + width <= n; i += width) one(x + i, product ? other + i : nullptr, out + i);
+    if (i < n) {
+        alignas(64) float from[2][width] = {}, to[width];
+        __builtin_memcpy(from[0], x + i, (n - i) * sizeof(float));
+        if (product) __builtin_memcpy(from[1], other + i, (n - i) * sizeof(float));
+        one(from[0], from[1], to);
+        __builtin_memcpy(out + i, to, (n - i) * sizeof(float));
+    }
+}
+template <class Gate> static void gate_both(const float *x, float *value, float *slope, std::size_t n) {
+    constexpr std::size_t width = Lanes<PackF>::count;
+    std::size_t i = 0;
+    const auto one = [](const float *x, float *value, float *slope) __attribute__((always_inline)) {
+        const auto r = Gate::at(load<PackF>(x));
+        store(value, r.a), store(slope, r.b);
+    };
+    for (; i + width <= n; i += width) one(x + i, value + i, slope + i);
+    if (i < n) {
+        alignas(64) float from[width] = {}, v[width], s[width];
+        __builtin_memcpy(from, x + i, (n - i) * sizeof(float));
+        one(from, v, s);
+        __builtin_memcpy(value + i, v, (n - i) * sizeof(float));
+        __builtin_memcpy(slope + i, s, (n - i) * sizeof(float));
+    }
+}
+// dx = grad * other * slope, dother = grad * value.
+template <class Gate>
+static void gate_backward(const float *grad, const float *x, const float *other, float *dx, float *dother, std::size_t n) {
+    constexpr std::size_t width = Lanes<PackF>::count;
+    std::size_t i = 0;
+    const auto one = [](const float *grad, const float *x, const float *other, float *dx, float *dother) __attribute__((always_inline)) {
+        const auto r = Gate::at(load<PackF>(x));
+        const PackF g = load<PackF>(grad), u = load<PackF>(other);
+        store(dx, (g * u) * r.b), store(dother, g * r.a);
+    };
+    for (; i + width <= n; i += width) one(grad + i, x + i, other + i, dx + i, dother + i);
+    if (i < n) {
+        const std::size_t left = (n - i) * sizeof(float);
+        alignas(64) float from[3][width] = {}, to[2][width];
+        __builtin_memcpy(from[0], grad + i, left), __builtin_memcpy(from[1], x + i, left), __builtin_memcpy(from[2], other + i, left);
+        one(from[0], from[1], from[2], to[0], to[1]);
+        __builtin_memcpy(dx + i, to[0], left), __builtin_memcpy(dother + i, to[1], left);
+    }
+}
+
 // One factor, function(clamp(x + bias)) + offset, of one block after the other.
 template <class T> struct Stage {
     const Factor &f;
@@ -340,6 +403,7 @@ template <class T> struct Stage {
         for (int j = 0; j < f.params; j++) in[k] = with[j].data, step[k++] = with[j].step;
         loop_of<T>(entry, in, step, out, n);
     }
+    bool gate() const { return sizeof(T) == 4 && f.gate; }
     void add_offset(std::size_t n) {
         if (f.offset == 0.0) return;
         const T offset = static_cast<T>(f.offset), *from = value;
@@ -352,7 +416,10 @@ template <class T> struct Stage {
         value = t;
         if (f.value) {
             T *const out = to && f.offset == 0.0 ? to : value_;
-            run(f.value, nullptr, &out, at.count);
+            if constexpr (sizeof(T) == 4) {
+                if (f.gate && !to) gate_value<SiluGate, false>(t, nullptr, out, at.count);
+                else run(f.value, nullptr, &out, at.count);
+            } else run(f.value, nullptr, &out, at.count);
             value = out;
         }
         add_offset(at.count);
@@ -374,7 +441,10 @@ template <class T> struct Stage {
         value = t, slope = nullptr;
         if (f.value) {
             T *const out[2] = {value_, slope_};
-            run(learnable() ? f.value : f.both, nullptr, out, at.count);
+            bool done = false;
+            if constexpr (sizeof(T) == 4)
+                if (f.gate) gate_both<SiluGate>(t, value_, slope_, at.count), done = true;
+            if (!done) run(learnable() ? f.value : f.both, nullptr, out, at.count);
             value = value_;
             if (!learnable()) slope = slope_;
         }
@@ -407,13 +477,24 @@ template <class T> struct Forward {
 
     explicit Forward(const Pipeline &p) : p(p), a(p.factor[0]), b(p.factor[1]), weight(p.weight), out(p.out) {}
 
+    bool gated(Stage<T> &gate, Stage<T> &other, T *y, const Place &at) {
+        if constexpr (sizeof(T) == 4) {
+            if (!gate.f.gate || gate.f.offset != 0.0 || other.f.gate) return false;
+            gate.prepare(p, at), other.evaluate(p, at);
+            gate_value<SiluGate, true>(gate.t, other.value, y, at.count);
+            return true;
+        } else return false;
+    }
+
     void operator()(const Place &at) {
         const std::size_t n = at.count;
         T *const y = out.open(p, at);
         const T *from;
         if (p.factors == 2) {
-            a.evaluate(p, at), b.evaluate(p, at);
-            multiply(a.value, Elements<T>{b.value, 1}, y, n);
+            if (!gated(a, b, y, at) && !gated(b, a, y, at)) {
+                a.evaluate(p, at), b.evaluate(p, at);
+                multiply(a.value, Elements<T>{b.value, 1}, y, n);
+            }
             from = y;
         } else {
             a.evaluate(p, at, y);
@@ -438,6 +519,11 @@ template <class T> struct Backward {
         : p(p), a(p.factor[0]), b(p.factor[1]), grad(p.grad), weight(p.weight), da(p.factor[0].dx), db(p.factor[1].dx),
           learnable(a.learnable() || (p.factors == 2 && b.learnable())) {}
 
+    // A gate with nothing but a bias about it or about the other half.
+    bool plain_gate(const Stage<T> &gate, const Stage<T> &other) const {
+        return gate.gate() && !other.f.value && !gate.f.clamped && !other.f.clamped && gate.f.offset == 0.0 && other.f.offset == 0.0;
+    }
+
     // Through a loop that gives the terms of the parameters' gradients too; `to` may lie where x does.
     void through(Stage<T> &stage, const T *from, T *to, const Place &at) {
         const std::size_t n = at.count;
@@ -458,7 +544,10 @@ template <class T> struct Backward {
         const T *g = grad.spread(p, at);
         if (p.dropout) draw(p, at, kept), drop(g, kept, g_, n), g = g_;
         const bool valued = p.factors == 2 || p.dweight.data;
-        if (p.factors == 2) a.differentiate(p, at), b.differentiate(p, at);
+        T *x = da.open(p, at), *y = p.factors == 2 ? db.open(p, at) : nullptr;
+        const bool fast = p.factors == 2 && !p.dweight.data && (plain_gate(a, b) || plain_gate(b, a));
+        if (fast) a.prepare(p, at), b.prepare(p, at);
+        else if (p.factors == 2) a.differentiate(p, at), b.differentiate(p, at);
         else if (valued) a.evaluate(p, at), a.slope = nullptr, a.clamp_slope(n);
         else a.prepare(p, at), a.slope = nullptr, a.clamp_slope(n);
         if (p.dweight.data) {
@@ -467,8 +556,12 @@ template <class T> struct Backward {
             add_terms(p, at, p.dweight, product);
         }
         if (p.weight.present) multiply(g, weight.read(p, at), g_, n), g = g_;
-        T *x = da.open(p, at), *y = p.factors == 2 ? db.open(p, at) : nullptr;
-        if (p.factors == 1) {
+        if (fast) {
+            if constexpr (sizeof(T) == 4) {
+                if (a.f.gate) gate_backward<SiluGate>(g, a.t, b.t, x, y, n);
+                else gate_backward<SiluGate>(g, b.t, a.t, y, x, n);
+            }
+        } else if (p.factors == 1) {
             through(a, g, x, at);
         } else if (learnable) {  // one after the other: what the second reads must not be written yet
             T *const first = product;

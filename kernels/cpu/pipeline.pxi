@@ -15,11 +15,12 @@ cdef extern from "interface.hpp":
         const fastact_entry *value
         const fastact_entry *both
         const fastact_entry *backward
-        int params, clamped
+        int params, clamped, gate
         double low, high, offset
         fastact_operand *param
         fastact_sum dbias
         fastact_sum *dparam
+    enum: SILU_GATE
     enum: FORWARD
     enum: BACKWARD
     enum: LOSS
@@ -50,6 +51,8 @@ cdef enum: MOST_BANDS = 64
 cdef enum: STRIP = 2048  # columns whose sums stay in the second-level cache
 
 MODES = {"forward": FORWARD, "backward": BACKWARD, "loss": LOSS, "with_mask": WITH_MASK, "from_mask": FROM_MASK}
+# Functions with faster loops for products, by the name of their definition.
+GATES = {"silu": SILU_GATE}
 
 cdef struct Strides:  # of something in all dimensions, until they are known in three
     Py_ssize_t *target
@@ -190,6 +193,8 @@ cdef class Pipeline(Job):
             f.both = entry_of(f"{name}_value_and_derivative")
             if self.p.mode == BACKWARD:
                 f.backward = entry_of(f"{name}_backward")
+            if not self.p.wide and (self.p.mode == FORWARD or self.p.mode == BACKWARD):
+                f.gate = GATES.get(name, 0)
             f.params = f.value.inputs - f.value.arrays
             if len(params) != f.params:
                 raise ValueError(f"{name} takes {f.params} parameters")

@@ -181,6 +181,7 @@ class Definition:
     bound: float  #: ULP of the value in float32, accuracy "fast"; derivatives have DERIVATIVE_BOUND
     reach: dict[str, float]  #: by type: the largest magnitude of x for which the bounds hold; everywhere if it is not named
     examples: tuple[tuple[float, ...], ...]  #: parameters that tests try; the first where one has no default
+    slopes: tuple[str, ...]  #: the two values of the derivative, if there are no others, expressions in the parameters
     randomized: str  #: the function whose parameter is drawn between this one's two when training; empty: none
     output_requires: str  #: what parameters must fulfil for the derivative to follow from the output, an expression; empty: nothing
     roles: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -275,6 +276,7 @@ def activation(
     bound: float = 4.0,
     reach: dict[str, float] | None = None,
     examples: tuple[tuple[float, ...], ...] = (),
+    slopes: tuple[str, ...] = (),
     randomized: str = "",
     output_requires: str = "",
 ) -> Callable[[Callable[..., Any]], Definition]:
@@ -296,7 +298,7 @@ def activation(
         definition = Definition(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula, display or formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
-            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, randomized, output_requires,
+            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, slopes, randomized, output_requires,
             {"value": body if family == "rowwise" else Primitive(body)},
         )  # fmt: skip
         (LOSSES if family == "loss" else DEFINITIONS)[definition.name] = definition
