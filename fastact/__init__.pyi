@@ -8,6 +8,10 @@ from .catalogue import catalogue as catalogue
 from .dispatch import backends as backends
 from .dispatch import use_accuracy as use_accuracy
 from .dispatch import use_backend as use_backend
+from .fused import act_dropout as act_dropout
+from .fused import bias_act as bias_act
+from .gated import Gated as Gated
+from .gated import gated as gated
 from .names import get as get
 
 __version__: str
@@ -134,3 +138,21 @@ log_cosh: Activation
 tanhshrink: Activation
 tanhexp: Activation
 telu: Activation
+glu: Gated
+swiglu: Gated
+mul_and_silu: Gated
+geglu: Gated
+geglu_tanh: Gated
+quick_geglu: Gated
+reglu: Gated
+sreglu: Gated
+bilinear: Gated
+gtu: Gated
+swiglu_oai: Gated
+silu_and_mul: Gated
+gelu_and_mul: Gated
+geglu_erf: Gated
+gelu_tanh_and_mul: Gated
+qgeglu: Gated
+geglu_quick: Gated
+clamped_swiglu: Gated

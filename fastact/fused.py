@@ -1,4 +1,7 @@
-"""Activations with what stands next to them in models, in one pass: a bias, dropout. Backward draws dropped elements again: nothing is stored."""
+"""Activations with what stands next to them in models, in one pass: a bias, dropout.
+
+Backward draws again which elements were dropped: nothing is stored. Also packed masks of one bit an element.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class _Call:
         self.definition = definition = function.definition
         for name in options:
             if name not in _OPTIONS and name not in definition.params:
-                raise TypeError(f"{label}() got an unexpected keyword argument {name!r}; it takes {', '.join([*_OPTIONS, *definition.params])}")
+                raise TypeError(
+                    f"{label}() got an unexpected keyword argument {name!r}; it takes {', '.join([*_OPTIONS, *definition.params])}"
+                )
         for name, default in definition.params.items():
             if default is None and options.get(name) is None:
                 raise TypeError(f"{label}() missing required parameter {name!r} of {function.__name__}")
@@ -196,7 +201,16 @@ class BiasAct(_Fused):
         return _Call("bias_act", x, activation, bias, axis, dropout, seed, options).forward()
 
     def backward(
-        self, grad: Any, x: Any, bias: Any, activation: Any, *, axis: int = -1, dropout: float = 0.0, seed: int | None = None, **options: Any
+        self,
+        grad: Any,
+        x: Any,
+        bias: Any,
+        activation: Any,
+        *,
+        axis: int = -1,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **options: Any,
     ) -> Any:
         """The gradients with respect to x, the bias and learnable parameters, from that of the result and the same arguments."""
         return _Call("bias_act.backward", x, activation, bias, axis, dropout, seed, options).backward(grad)
@@ -251,7 +265,9 @@ act_dropout = ActDropout()
 # ---------------------------------------------------------------- one bit an element
 
 
-def _two_slopes(function: Activation, direction: str, params: dict[str, Any], x: Any, module: Any) -> tuple[dict[str, float], tuple[float, float]]:
+def _two_slopes(
+    function: Activation, direction: str, params: dict[str, Any], x: Any, module: Any
+) -> tuple[dict[str, float], tuple[float, float]]:
     """The parameters as x's dtype has them, and the two slopes of an activation for these."""
     definition, label = function.definition, f"{function.__name__}.{direction}"
     if not definition.slopes:
@@ -285,7 +301,9 @@ def forward_with_mask(function: Activation, args: tuple[Any, ...], kwargs: dict[
         common.check_out(label, out, x.shape, x.dtype, module.owns)
 
     def run(backend: registry.Backend) -> Any:
-        return module.run_with_mask(backend, function.definition, x, list(numbers.values()), slopes, None if out is None else module.asarray(out))
+        return module.run_with_mask(
+            backend, function.definition, x, list(numbers.values()), slopes, None if out is None else module.asarray(out)
+        )
 
     served, (y, mask) = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), function.definition.cost, bound["backend"], run)
     count_call(served)

@@ -41,7 +41,9 @@ class Product:
     grad: Any = None
     weight: Any = None
     weight_shape: tuple[int, ...] | None = None  #: of the gradient of `weight`; None: not wanted
-    seed: int | None = None  #: dropout: the element of index i in C order is kept where number i of `noise.uniform(seed)` is less than `keep`
+    seed: int | None = (
+        None  #: dropout: the element of index i in C order is kept where number i of `noise.uniform(seed)` is less than `keep`
+    )
     keep: float = 1.0  #: ... and multiplied by 1 / keep
     first: int = 0  #: the index of the first element
     sums: list[Any] = field(default_factory=list)  #: results: of each factor bias and parameters, then the weight, where they are wanted

@@ -65,7 +65,8 @@ def job(shape: tuple[int, ...], own: tuple[int, ...], kind: str = "float32") -> 
 
 
 @pytest.mark.parametrize(
-    ("shape", "own"), [((1_000_000,), ()), ((4_000, 300), (300,)), ((64, 20_000), (20_000,)), ((100, 64, 200), (64, 1)), ((300_000, 3), (3,))]
+    ("shape", "own"),
+    [((1_000_000,), ()), ((4_000, 300), (300,)), ((64, 20_000), (20_000,)), ((100, 64, 200), (64, 1)), ((300_000, 3), (3,))],
 )
 def test_bands(shape: tuple[int, ...], own: tuple[int, ...]) -> None:
     """Large arrays have bands, which may run in any order and give the same bits."""
@@ -84,7 +85,8 @@ def test_bands(shape: tuple[int, ...], own: tuple[int, ...]) -> None:
     turned = compiled.Pipeline("backward", "float32", False, shape)
     turned.factor(None, kept, dx=dx, bias_shape=own)
     turned.product(grad=kept)
-    assert turned.ready() and turned.bands == made.bands == again.bands
+    assert turned.ready()
+    assert turned.bands == made.bands == again.bands
     run = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)(turned.function)
     for band in reversed(range(turned.bands)):
         run(turned.address, band)
@@ -117,7 +119,12 @@ def digest() -> dict[str, str]:
 def test_the_same_bits_on_every_instruction_set(isa: str) -> None:
     """Sums too: their partial sums do not depend on how wide a vector is."""
     code = "import json, test_pipeline; print(json.dumps(test_pipeline.digest()))"
-    environment = {**os.environ, "FASTACT_ISA": isa, "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    environment = {
+        **os.environ,
+        "FASTACT_ISA": isa,
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     theirs = json.loads(done.stdout)
     ours = digest()

@@ -12,17 +12,20 @@ STUB = Path(__file__).parents[1] / "fastact" / "__init__.pyi"
 def text() -> str:
     """The stub as it should be."""
     from fastact.activation import ACTIVATIONS, ALIASES
+    from fastact.gated import GATED, GATED_ALIASES
 
     fixed = {
         ".activation": ("ACTIVATIONS", "Activation", "RowwiseActivation", "count_calls", "explain"),
         ".catalogue": ("catalogue",),
         ".dispatch": ("backends", "use_accuracy", "use_backend"),
+        ".fused": ("act_dropout", "bias_act"),
+        ".gated": ("Gated", "gated"),
         ".names": ("get",),
     }
     lines = ["# Written by tools/stubs.py; do not edit."]
     lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]
     lines += ["", "__version__: str", "__all__: list[str]", ""]
-    lines += [f"{name}: {type(function).__name__}" for name, function in {**ACTIVATIONS, **ALIASES}.items()]
+    lines += [f"{name}: {type(function).__name__}" for name, function in {**ACTIVATIONS, **ALIASES, **GATED, **GATED_ALIASES}.items()]
     return "\n".join([*lines, ""])
 
 

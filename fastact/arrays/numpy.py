@@ -424,7 +424,9 @@ def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, f
         store(result, grad.astype(np.float64) * np.where(bits, slopes[1], slopes[0]))
     elif grad.size:
         source = _straight(grad if out is None else _apart(grad, out))
-        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(grad.shape, source.dtype)
+        target = (
+            result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(grad.shape, source.dtype)
+        )
         kind = kind_of(grad.dtype)
         job = compiled.Pipeline("from_mask", kind, kind == "float64", grad.shape)
         job.factor(None, None, dx=target)
