@@ -437,9 +437,9 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const F off = row.pack(scale), active = row.pack(row.active);
     const auto labels_e = s.term_of(labelled);
     typename Row::U own_weight = row.label_weight;
-    const auto e = [&](auto at) FASTACT_INLINE { return row.recall(at, [&] { return s.term(row.x(at)); }); };
-    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
-    else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
+    const auto again = [&](auto at) FASTACT_INLINE { return row.recall(at, [&] { return s.term(row.x(at)); }); };
+    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, again(at) * q - target(at) * off)); });
+    else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, again(at) * q)); });
     if (row.has_soft) return;
     row.poke(row.label, lanes(
         [&](double on, double a, double w, double lse, double own, double t, double ey, double s) {
