@@ -122,7 +122,14 @@ setup(
             extra_compile_args=["-std=c++17", "-O2"],
             depends=[
                 str(p.relative_to(ROOT))
-                for p in (*CPU.glob("*.hpp"), *CPU.glob("*.cpp"), *CPU.glob("*.pxi"), *ROOT.glob("kernels/rows/*.hpp"), *ROOT.glob("kernels/definitions/*.py"), ROOT / "kernels/lower.py")
+                for p in (
+                    *CPU.glob("*.hpp"),
+                    *CPU.glob("*.cpp"),
+                    *CPU.glob("*.pxi"),
+                    *ROOT.glob("kernels/rows/*.hpp"),
+                    *ROOT.glob("kernels/definitions/*.py"),
+                    ROOT / "kernels/lower.py",
+                )
             ],
         )
     ],

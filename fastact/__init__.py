@@ -16,27 +16,47 @@ from . import backends as _backends  # first: the package must not take the name
 from .activation import ACTIVATIONS, ALIASES, Activation, count_calls, explain
 from .catalogue import catalogue
 from .dispatch import backends, use_accuracy, use_backend
+from .fused import act_dropout, bias_act
+from .gated import GATED, GATED_ALIASES, Gated, gated
+from .learnable import FUNCTIONS as _LEARNABLE
+from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
 from .rowwise import RowwiseActivation
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
 globals().update(ALIASES)
-#: The docstring examples of the activations, which are instances, for doctest.
-__test__ = {name: function.__doc__ for name, function in ACTIVATIONS.items()}
+globals().update(_LEARNABLE)
+globals().update(LOSSES)
+globals().update(LOSS_ALIASES)
+globals().update(GATED)
+globals().update(GATED_ALIASES)
+#: The docstring examples of what are instances, for doctest.
+__test__ = {name: function.__doc__ for name, function in {**ACTIVATIONS, **_LEARNABLE, **LOSSES, **GATED}.items()}
 __all__ = sorted(
     [
         "ACTIVATIONS",
         "Activation",
+        "LOSSES",
+        "Loss",
+        "Gated",
         "RowwiseActivation",
+        "act_dropout",
         "backends",
+        "bias_act",
         "catalogue",
         "count_calls",
         "explain",
+        "gated",
         "get",
         "use_accuracy",
         "use_backend",
         *ACTIVATIONS,
         *ALIASES,
+        *_LEARNABLE,
+        *LOSSES,
+        *LOSS_ALIASES,
+        *GATED,
+        *GATED_ALIASES,
     ]
 )

@@ -1,14 +1,16 @@
 # Written by tools/stubs.py; do not edit.
 from .activation import ACTIVATIONS as ACTIVATIONS
 from .activation import Activation as Activation
-from .activation import RowwiseActivation as RowwiseActivation
 from .activation import count_calls as count_calls
 from .activation import explain as explain
 from .catalogue import catalogue as catalogue
 from .dispatch import backends as backends
 from .dispatch import use_accuracy as use_accuracy
 from .dispatch import use_backend as use_backend
+from .losses import LOSSES as LOSSES
+from .losses import Loss as Loss
 from .names import get as get
+from .rowwise import RowwiseActivation as RowwiseActivation
 
 __version__: str
 __all__: list[str]
@@ -82,6 +84,14 @@ sinc: Activation
 snake: Activation
 gcu: Activation
 softmax: RowwiseActivation
+log_softmax: RowwiseActivation
+softmin: RowwiseActivation
+logsumexp: RowwiseActivation
+hardmax: RowwiseActivation
+gumbel_softmax: RowwiseActivation
+sparsemax: RowwiseActivation
+entmax15: RowwiseActivation
+entmax: RowwiseActivation
 soft_shrink: Activation
 hard_shrink: Activation
 shrink: Activation
@@ -134,3 +144,25 @@ log_cosh: Activation
 tanhshrink: Activation
 tanhexp: Activation
 telu: Activation
+softmax_cross_entropy: Loss
+sigmoid_cross_entropy: Loss
+hinge: Loss
+squared_hinge: Loss
+mse: Loss
+huber: Loss
+focal: Loss
+multi_class_hinge: Loss
+cross_entropy: Loss
+multi_margin: Loss
+multi_margin_loss: Loss
+binary_cross_entropy_with_logits: Loss
+bce_with_logits: Loss
+sigmoid_binary_cross_entropy: Loss
+hinge_loss: Loss
+squared_hinge_loss: Loss
+mse_loss: Loss
+mean_squared_error: Loss
+l2_loss: Loss
+huber_loss: Loss
+sigmoid_focal_loss: Loss
+focal_loss: Loss

@@ -267,6 +267,51 @@ class Activation(_Direction):
 
         return _Missing(definition.name)
 
+    def forward_with_mask(self, *args: Any, **kwargs: Any) -> Any:
+        """The value, and one bit an element that says which of its two slopes the function has there.
+
+        Parameters
+        ----------
+        x : array_like
+        *params : float
+            The function's parameters: numbers.
+        out : array, optional
+            Where the value goes; it may be x.
+        backend : str, optional
+
+        Returns
+        -------
+        y : array
+        mask : array of uint8
+            ``ceil(x.size / 8)`` bytes: elements in C order, the first in the lowest bit. All that `backward_from_mask` needs.
+
+        Raises
+        ------
+        NotImplementedError
+            For functions whose derivative takes other than two values.
+
+        Examples
+        --------
+        >>> import numpy as np, fastact
+        >>> y, mask = fastact.relu.forward_with_mask(np.array([1.0, -1.0, 2.0]))
+        >>> mask
+        array([5], dtype=uint8)
+        >>> fastact.relu.backward_from_mask(np.ones(3), mask)
+        array([1., 0., 1.])
+        """
+        from .fused import forward_with_mask
+
+        return forward_with_mask(self, args, kwargs)
+
+    def backward_from_mask(self, *args: Any, **kwargs: Any) -> Any:
+        """The chain rule's product from the mask of `forward_with_mask`: ``(grad, mask, *params, out=None, backend=None)``.
+
+        NaN in x is not in the mask: such an element has the lower of the slopes.
+        """
+        from .fused import backward_from_mask
+
+        return backward_from_mask(self, args, kwargs)
+
     def with_defaults(self, **params: float) -> Activation:
         """The same function, on the same kernels, with other defaults for its parameters.
 

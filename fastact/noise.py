@@ -50,7 +50,15 @@ def mixed(seed: int) -> int:
     return z ^ (z >> 31)
 
 
-def checked_seed(label: str, seed: Any) -> int:
+def threshold(seed: int, keep: float, first: int = 0) -> tuple[int, int, float]:
+    """How compiled loops decide on what is kept: the seed's place, the number that an element's 24 random bits must be below, 1 / keep.
+
+    `first` is the index of the first element. The same decision as ``uniform(seed, shape) < keep``: these numbers are the bits times 2^-24.
+    """
+    return (mixed(seed) + first * _STEP) % 2**64, math.ceil(keep * 2.0**24), 1.0 / keep if keep else 0.0
+
+
+def checked_seed(label: str, seed: Any, what: str = "training=True") -> int:
     """`seed` as a number from 0 to 2^64 - 1.
 
     Raises
@@ -61,7 +69,7 @@ def checked_seed(label: str, seed: Any) -> int:
         If it is not an integer.
     """
     if seed is None:
-        raise ValueError(f"{label}: training=True needs a seed, an integer; with the same seed backward draws the same numbers again")
+        raise ValueError(f"{label}: {what} needs a seed, an integer; with the same seed backward draws the same numbers again")
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise TypeError(f"{label}: seed must be an integer, not {seed!r}")
     number = int(seed.__index__())

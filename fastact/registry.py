@@ -41,6 +41,15 @@ class Backend(Protocol):
     def rows(self, call: Rows) -> None:
         """Run a row-wise call."""
 
+    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., Any]:
+        """The kernel of elementwise loss `name`: (x, labels, weight, grad, params, scale, total, loss, dx) -> the sum of the losses.
+
+        Arrays have x's shape and any strides and are stored as `kind` (halves possibly as uint16); weight, grad and params may be
+        numbers, weight and grad None. `loss` takes the losses times `weight`, `dx` the derivatives times `weight`, `grad` and `scale`;
+        each may be an input, or None: not wanted. With `total` the sum of the losses is returned, in float64, the same bits for any
+        number of threads. None: the arrays lie too differently and have to be made contiguous.
+        """
+
 
 #: Name -> where the adapter is: module of `fastact.backends` and class. In the order in which they are listed.
 REGISTRY: dict[str, tuple[str, str]] = {}

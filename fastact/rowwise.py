@@ -67,7 +67,7 @@ class _RowDirection(compiled.RowEntry):
         kind = self.kind
         super().__init__(kind.program, direction, kind.sign, self._general, not (kind.reduces or kind.noisy or definition.params))
         # Above this the choice of backend is made in Python.
-        self.limit = min(CROSSOVER[definition.cost].values()) - 1
+        self.set_limits(**{kind: size - 1 for kind, size in CROSSOVER[definition.cost].items()})
         self.__name__ = definition.name if direction == "value" else f"{definition.name}.{direction}"
         self.__qualname__, self.__module__ = self.__name__, "fastact"
         P = inspect.Parameter
@@ -141,8 +141,9 @@ class _RowDirection(compiled.RowEntry):
         temperature = _number(label, "temperature", bound["temperature"])
         if temperature == 0.0:
             raise ValueError(f"{label}: temperature must not be 0")
-        bias_spread = None if bias is None else rows.spread("bias", _like(label, "bias", bias, x, module))
-        where = None if bound["where"] is None else rows.spread("where", _mask(label, bound["where"], module))
+        target = None if kind.reduces and value else outs[0]
+        bias_spread = None if bias is None else rows.spread("bias", _like(label, "bias", bias, x, module), target)
+        where = None if bound["where"] is None else rows.spread("where", _mask(label, bound["where"], module), target)
         seed = noise.mixed(_seed(label, bound["seed"])) if "seed" in bound else None
         hard = _flag(label, "hard", bound.get("hard", False))
         alphas = None if alpha is None else rows.numbers("alpha", alpha)
@@ -174,7 +175,6 @@ class _RowDirection(compiled.RowEntry):
         if kind.reduces and grad is not None:
             settings["row_grad"], grad = rows.ravelled(grad), None
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or dtype == "float64"
-        target = None if kind.reduces and value else outs[0]
         laid, out3, finish = module.lay_rows({"x": x, "grad": grad}, rows.axes, target, not (kind.reduces and value))
         call = Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings)
 
@@ -284,8 +284,8 @@ class _Rows:
     def _adjacent(self) -> bool:
         return self.axes[-1] - self.axes[0] == len(self.axes) - 1
 
-    def spread(self, name: str, a: Any) -> Spread:
-        """An array that broadcasts to x, as kernels find its elements."""
+    def spread(self, name: str, a: Any, out: Any) -> Spread:
+        """An array that broadcasts to x, as kernels find its elements; a copy where it shares memory with `out`."""
         if not common.broadcasts(a.shape, self.shape):
             raise ValueError(f"{self.label}: {name} has shape {a.shape}, which does not broadcast to x's shape {self.shape}")
         library = self.module.library()
@@ -294,11 +294,11 @@ class _Rows:
         inner = outer + len(self.axes)
         along = grouped.shape[outer:inner]
         if math.prod(along) > 1 and along != tuple(self.shape[i] for i in self.axes):  # broadcast along some of the axes only
-            grouped = library.broadcast_to(
-                grouped, (*grouped.shape[:outer], *(self.shape[i] for i in self.axes), *grouped.shape[inner:])
-            )
+            grouped = library.broadcast_to(grouped, (*grouped.shape[:outer], *(self.shape[i] for i in self.axes), *grouped.shape[inner:]))
             along = grouped.shape[outer:inner]
         grouped = library.ascontiguousarray(self.module.storage(grouped))
+        if out is not None and self.module.overlap(grouped, out):
+            grouped = grouped.copy()
         inners = math.prod(grouped.shape[inner:])
         length = math.prod(along)
         extents = [self.shape[i] for i in order]
@@ -339,7 +339,9 @@ class _Rows:
             raise ValueError(f"{label}: causal must be True, False or 'aligned', not {causal!r}")
         if causal is not False and causal is not np.False_:
             if len(self.axes) != 1 or self.axes[0] == 0:
-                raise ValueError(f"{label}: causal needs one axis, and one before it, that of the queries; axis is {self.axes} of {len(self.shape)}")
+                raise ValueError(
+                    f"{label}: causal needs one axis, and one before it, that of the queries; axis is {self.axes} of {len(self.shape)}"
+                )
             queries, axis = self.shape[self.axes[0] - 1], self.axes[0] - 1
             seen = library.arange(1, queries + 1, dtype="int64") + (self.n - queries if isinstance(causal, str) else 0)
             seen = seen.clip(0, self.n).reshape([queries if i == axis else 1 for i in self.rest])
@@ -393,7 +395,9 @@ def _flag(label: str, name: str, value: Any) -> bool:
 
 def _seed(label: str, seed: Any) -> int:
     if seed is None:
-        raise TypeError(f"{label}() missing required keyword argument 'seed', an integer; the same seed draws the same noise, so that backward can")
+        raise TypeError(
+            f"{label}() missing required keyword argument 'seed', an integer; the same seed draws the same noise, so that backward can"
+        )
     return noise.checked_seed(label, seed)
 
 
@@ -411,5 +415,3 @@ def _mask(label: str, where: Any, module: Any) -> Any:
     if where.dtype != np.bool_:
         raise TypeError(f"{label}: where must be an array of bool, not {where.dtype}")
     return where
-
-

@@ -32,6 +32,8 @@ ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&"}
 SHIFT = {ast.LShift: "shift_left", ast.RShift: "shift_right"}
 COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
+#: How many results a function may give, and the names of their fields in C++; `cpu/interface.hpp` has the limits of the loops.
+MAX_RESULTS, FIELDS = 14, "abcdefghijklmn"
 #: Types a definition can be lowered for, as position of their constants in `pick` and `poly`.
 TYPES = {"float32": 0, "float64": 1}
 
@@ -61,6 +63,7 @@ class Activation:
     family: str = "elementwise"
     params: list[str] = field(default_factory=list)
     learnable: list[str] = field(default_factory=list)
+    arrays: tuple[str, ...] = ("x",)  #: what comes before the parameters; a loss has a target, too
     bound: float = 4.0  #: what is promised of it in ULP; less than 4 marks the functions that most models are made of
 
 
@@ -83,8 +86,8 @@ class Operation:
 
     @property
     def arrays(self) -> int:
-        """How many leading inputs are arrays: x, or the gradient and x."""
-        return 2 if self.direction in CHAINED else 1
+        """How many leading inputs are arrays: x (of a loss also the target), and before it the gradient where there is one."""
+        return len(self.activation.arrays) + (self.direction in CHAINED)
 
     @property
     def inputs(self) -> int:
@@ -192,17 +195,22 @@ def parse(files: list[Path] | None = None) -> Program:
     return program
 
 
-def _synthesized(activation: Activation) -> Iterator[tuple[str, str, str]]:
-    """What follows from an activation's roles: (the role it needs, direction, text)."""
-    rest = ", ".join(["x", *activation.params])
+def _synthesized(activation: Activation, together: bool) -> Iterator[tuple[str, str, str]]:
+    """What follows from an activation's roles: (the role it needs, direction, text); `together`: one role gives all gradients."""
+    rest = ", ".join([*activation.arrays, *activation.params])
     call = {role: f"{role_name(activation.name, role)}({rest})" for role in ("value", "derivative", "derivative_from_output")}
     gradients = [f"{role_name(activation.name, f'gradient_{p}')}({rest})" for p in activation.learnable]
 
     def text(direction: str, first: str, *results: str) -> str:
-        return f"@primitive\ndef {role_name(activation.name, direction)}({first}{rest}):\n    return {', '.join(results)}\n"
+        return f"@primitive\ndef {role_name(activation.name, direction)}({first}{rest}):\n    {before}return {', '.join(results)}\n"
 
+    before = ""
+    if together:
+        gradients = [f"d_{p}" for p in activation.learnable]
+        before = f"{', '.join(gradients)} = {role_name(activation.name, 'gradients')}({rest})\n    "
     # The chain rule: a product for x and one for each learnable parameter.
     yield "derivative", "backward", text("backward", "grad, ", *(f"grad * {c}" for c in (call["derivative"], *gradients)))
+    before = ""
     # One after the other: the compiler shares what they have in common.
     yield "derivative", "value_and_derivative", text("value_and_derivative", "", call["value"], call["derivative"])
     yield (
@@ -235,7 +243,7 @@ def parse_text(text: str, file: Path, program: Program) -> None:
             for decorator in node.decorator_list:
                 _register(node, decorator, file, program)
     for activation in program.activations.values():
-        for role, direction, written in _synthesized(activation):
+        for role, direction, written in _synthesized(activation, role_name(activation.name, "gradients") in program.functions):
             name = role_name(activation.name, direction)
             if role_name(activation.name, role) in program.functions and name not in program.functions:
                 for made in ast.parse(written, str(file)).body:
@@ -270,11 +278,14 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             assert isinstance(family, str)
             bound = literal(decorator, "bound", 4.0)
             assert isinstance(bound, float)
-            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable), bound)
-            if family == "elementwise":
+            arrays = ("x", "t") if family == "loss" else ("x",)
+            program.activations[node.name] = Activation(node.name, family, list(params), list(learnable), arrays, bound)
+            if family in ("elementwise", "loss"):
                 name = role_name(node.name, "value")
                 program.functions[name] = Function(name, file, both)
-        case ast.Attribute(value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" as role):
+        case ast.Attribute(
+            value=ast.Name(id=owner), attr="derivative" | "second_derivative" | "derivative_from_output" | "gradients" as role
+        ):
             program.functions[role_name(owner, role)] = Function(role_name(owner, role), file, both)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr="gradient"), args=[ast.Constant(value=str(parameter))]):
             name = role_name(owner, f"gradient_{parameter}")
@@ -466,9 +477,12 @@ class _Numba(_Writer):
 def to_cxx(program: Program, names: list[str] | None = None) -> str:
     """C++ templates over the working type ``F`` (a float, a double or a pack of them), in namespace ``defs``, callees first.
 
-    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``Results``, ``is_float64`` and the intrinsics.
+    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``is_float64`` and the intrinsics.
     """
-    out = ["// Written by lower.py from kernels/definitions; do not edit.", "namespace defs {", ""]
+    out = ["// Written by lower.py from kernels/definitions; do not edit.", "// What a definition that returns a tuple returns."]
+    out += ["template <class F, int N> struct Results;"]
+    out += [f"template <class F> struct Results<F, {n}> {{ F {', '.join(FIELDS[:n])}; }};" for n in range(2, MAX_RESULTS + 1)]
+    out += ["namespace defs {", ""]
     for function in program.needed(names if names is not None else list(program.functions)):
         texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in TYPES}
         head = ", ".join(f"const F {a}" for a in function.arguments)
@@ -540,10 +554,8 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
         if names is not None and name not in names:
             continue
         call = f"defs::{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
-        fields = "abcd"[: o.outputs]
-        give = (
-            [f"out[0] = {call};"] if o.outputs == 1 else [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(fields))]
-        )
+        several = [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(FIELDS[: o.outputs]))]
+        give = [f"out[0] = {call};"] if o.outputs == 1 else several
         out += [
             f"struct {name}_op {{",
             f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays}, stored = {o.stored};",

@@ -12,11 +12,13 @@ STUB = Path(__file__).parents[1] / "fastact" / "__init__.pyi"
 def text() -> str:
     """The stub as it should be."""
     from fastact.activation import ACTIVATIONS, ALIASES
+    from fastact.losses import LOSS_ALIASES, LOSSES
 
     fixed = {
         ".activation": ("ACTIVATIONS", "Activation", "count_calls", "explain"),
         ".catalogue": ("catalogue",),
         ".dispatch": ("backends", "use_accuracy", "use_backend"),
+        ".losses": ("LOSSES", "Loss"),
         ".names": ("get",),
         ".rowwise": ("RowwiseActivation",),
     }
@@ -24,6 +26,7 @@ def text() -> str:
     lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]
     lines += ["", "__version__: str", "__all__: list[str]", ""]
     lines += [f"{name}: {type(function).__name__}" for name, function in {**ACTIVATIONS, **ALIASES}.items()]
+    lines += [f"{name}: Loss" for name in {**LOSSES, **LOSS_ALIASES}]
     return "\n".join([*lines, ""])
 
 

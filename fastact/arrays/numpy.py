@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import numpy as np
 
+from .. import noise
+from ..kernels.cpu import compiled
 from ..kernels.definitions import Definition
+from ..product import Factor, Product
 from .common import kind_of
 
 NAME = "numpy"
@@ -78,20 +82,28 @@ def run_elementwise(
 ) -> list[Any]:
     """Run an elementwise activation; see `fastact.arrays.cupy.run_elementwise`, whose arguments are the same."""
     x = inputs[-1]
-    kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
     result = empty(x) if outs[0] is None else outs[0]
     if outs[0] is not None:
         inputs = [_apart(a, result) for a in inputs]
         params = [_apart(p, result) if isinstance(p, np.ndarray) else p for p in params]
     if direction != "backward" or not definition.learnable:
+        kernel = backend.elementwise(definition.name, direction, kind_of(x.dtype), wide)
         results = [result, *(empty(x) if out is None else out for out in outs[1:])]
         if len(outs) > 1 and outs[1] is not None:
             inputs = [_apart(a, outs[1]) for a in inputs]
             params = [_apart(p, outs[1]) if isinstance(p, np.ndarray) else p for p in params]
         _run(kernel, inputs, params, results)
         return results
-    working = np.float64 if wide or kind_of(x.dtype) == "float64" else np.float32
-    totals = _sum_gradients(kernel, inputs, params, result, definition, working)
+    shapes = [np.shape(params[list(definition.params).index(p)]) for p in definition.learnable]
+    kind = kind_of(x.dtype)
+    if x.size and hasattr(backend, "run_job") and all(math.prod(s) <= x.size // 2 or not s for s in shapes):
+        factor = Factor(definition.name, x, params, dx=result, param_shapes=shapes)
+        call = Product("backward", kind, wide, x.shape, [factor], grad=inputs[0])
+        run_product(backend, call)
+        totals = call.sums
+    else:  # the reference; or parameters of as many elements as x has, for which nothing is gained by summing as one goes
+        kernel = backend.elementwise(definition.name, direction, kind, wide)
+        totals = _sum_gradients(kernel, inputs, params, result, definition, np.float64 if wide or kind == "float64" else np.float32)
     found: list[Any] = [result]
     for p, total, out in zip(definition.learnable, totals, outs[1:], strict=True):
         given = params[list(definition.params).index(p)]
@@ -101,6 +113,84 @@ def run_elementwise(
             out[...] = gradient.reshape(out.shape)
         found.append(gradient if out is None else out)
     return found
+
+
+def run_loss(
+    backend: Any,
+    definition: Definition,
+    x: Array,
+    labels: Array,
+    params: Sequence[Any],
+    *,
+    weight: Any,
+    grad: Array | None,
+    scale: float,
+    total: bool,
+    outs: tuple[Array | None, Array | None],
+    wants: tuple[bool, bool],
+    wide: bool,
+) -> tuple[float, Array | None, Array | None]:
+    """Run an elementwise loss.
+
+    Parameters
+    ----------
+    backend, definition, params, wide
+        As in `run_elementwise`.
+    x, labels
+        Of one shape and dtype.
+    weight
+        Of each loss: a number, an array that broadcasts to x, or None.
+    grad
+        Of x's shape and dtype, or None: the gradient with respect to each loss.
+    scale
+        What gradients are multiplied by, beside `grad` and `weight`.
+    total
+        Whether the sum of the losses is wanted.
+    outs, wants
+        Losses and gradient with respect to x: where they go, None where they are to be allocated; whether they are wanted.
+
+    Returns
+    -------
+    total, losses, dx
+        The sum in float64, with the same bits for any number of threads; None for what is not wanted.
+    """
+    kernel = backend.loss(definition.name, kind_of(x.dtype), wide)
+    order = sorted(range(x.ndim), key=lambda i: (-abs(x.strides[i]), i))
+    back = sorted(range(x.ndim), key=order.__getitem__)
+
+    def laid(a: Any) -> Any:
+        """`a` like x, in the order in which x lies."""
+        if not isinstance(a, np.ndarray):
+            return a
+        a = storage(np.broadcast_to(a, x.shape).transpose(order))
+        return a if a.flags.aligned else a.copy()
+
+    def written(result: Array | None) -> Array | None:
+        if result is None:
+            return None
+        here = _bits(result).transpose(order)
+        return here if here.dtype.isnative and here.flags.aligned else np.empty(here.shape, here.dtype.newbyteorder("="))
+
+    native = x.dtype.newbyteorder("=")
+    results: list[Array | None] = [
+        None if not wanted else (np.empty([x.shape[i] for i in order], native).transpose(back) if out is None else out)
+        for out, wanted in zip(outs, wants, strict=True)
+    ]
+    inputs: list[Any] = [x, labels, weight, grad, *params]
+    for result in results:
+        if result is not None:
+            inputs = [_apart(a, result) if isinstance(a, np.ndarray) else a for a in inputs]
+    inputs = [laid(a) for a in inputs]
+    targets = [written(r) for r in results]
+    found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    if found is None:  # they lie too differently
+        inputs = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in inputs]
+        targets = [None if t is None else np.empty(t.shape, t.dtype) for t in targets]
+        found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
+    for r, t in zip(results, targets, strict=True):
+        if r is not None and t is not None and not np.may_share_memory(r, t):
+            _bits(r).transpose(order)[...] = t
+    return (found, *results)
 
 
 def replace(result: Array, values: Any, where: Array) -> None:
@@ -135,6 +225,16 @@ def _sum_gradients(
             for total, same, term in zip(totals, axes, terms, strict=True):
                 total[... if 0 in same else piece] += term.sum(axis=same, dtype=np.float64, keepdims=True)
     return totals
+
+
+def overlap(a: Array, out: Array) -> bool:
+    """Whether two arrays share memory."""
+    return bool(np.may_share_memory(a, out) and np.shares_memory(a, out))
+
+
+def apart(a: Array, out: Array) -> Array:
+    """`a`, copied if it shares memory with `out` without being the same array."""
+    return _apart(a, out)
 
 
 def _bits(a: Array) -> Array:
@@ -246,7 +346,201 @@ def lay_rows(
     def finish() -> Array:
         if target is not None and result.size and not np.shares_memory(target, result):
             place = _bits(result)
-            place[...] = target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            place[...] = (
+                target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            )
         return result
 
     return laid, target, finish
+
+
+def run_product(backend: Any, call: Product) -> None:
+    """Run a product of factors on a backend; its results are in `call` afterwards.
+
+    Arrays may have any strides. Those that are misaligned or byte-swapped, and all of them where they do not fit into three dimensions
+    together, are copied first.
+    """
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+        from ..reference.product import product
+
+        results, call.sums = product(call)
+        for target, exact in zip([call.out] if call.direction == "forward" else [f.dx for f in call.factors], results, strict=True):
+            store(target, exact)
+        return
+    if _reordered(backend, call):
+        return
+    job = _pipeline(call, _plain)
+    if not job.ready():
+        job = _pipeline(call, _straight)
+        if not job.ready():
+            return _run_slices(backend, call)
+    backend.run_job(job)
+    call.sums = job.sums()
+    for target, written in job.later:
+        target[...] = written
+
+
+def _reordered(backend: Any, call: Product) -> bool:
+    """Run a call with its axes in the order in which x lies in memory, if that is another one."""
+    x = call.factors[0].x
+    if x.flags.c_contiguous or call.seed is not None:
+        return False
+    ndim = len(call.shape)
+    order = sorted(range(ndim), key=lambda i: (-abs(x.strides[i]), i))
+    if order == list(range(ndim)):
+        return False
+
+    def turn(a: Any) -> Any:
+        return a.reshape((1,) * (ndim - a.ndim) + a.shape).transpose(order) if isinstance(a, np.ndarray) else a
+
+    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if s is None else tuple(((1,) * (ndim - len(s)) + s)[i] for i in order)
+
+    factors = [
+        replace_fields(
+            f, x=turn(f.x), params=[turn(p) for p in f.params], bias=turn(f.bias), dx=turn(f.dx),
+            bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+        )
+        for f in call.factors
+    ]  # fmt: skip
+    one = replace_fields(
+        call, shape=shape(call.shape), factors=factors, out=turn(call.out), grad=turn(call.grad), weight=turn(call.weight),
+        weight_shape=shape(call.weight_shape), sums=[],
+    )  # fmt: skip
+    run_product(backend, one)
+    call.sums = [s.transpose(np.argsort(order)).reshape(own) for s, own in zip(one.sums, _summed(call), strict=True)]
+    return True
+
+
+def _summed(call: Product) -> list[tuple[int, ...]]:
+    """The shapes of the sums of a call."""
+    found = [s for f in call.factors for s in (f.bias_shape, *f.param_shapes) if s is not None]
+    return found if call.weight_shape is None else [*found, call.weight_shape]
+
+
+def _run_slices(backend: Any, call: Product) -> None:
+    """Run a call with parameters broadcast along axes between their own: one index of the first axis after the other."""
+    count, ndim = call.shape[0], len(call.shape)
+
+    def part(a: Any, i: int) -> Any:
+        return a[i if a.shape[0] > 1 else 0] if isinstance(a, np.ndarray) and a.ndim == ndim else a
+
+    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return s[1:] if s is not None and len(s) == ndim else s
+
+    wanted = _summed(call)
+    call.sums = [np.zeros(s) for s in wanted]
+    for i in range(count):
+        factors = [
+            replace_fields(
+                f, x=part(f.x, i), params=[part(p, i) for p in f.params], bias=part(f.bias, i), dx=part(f.dx, i),
+                bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+            )
+            for f in call.factors
+        ]  # fmt: skip
+        one = replace_fields(
+            call, shape=call.shape[1:], factors=factors, out=part(call.out, i), grad=part(call.grad, i), weight=part(call.weight, i),
+            weight_shape=shape(call.weight_shape), first=call.first + i * math.prod(call.shape[1:]), sums=[],
+        )  # fmt: skip
+        run_product(backend, one)
+        for total, s, more in zip(call.sums, wanted, one.sums, strict=True):
+            total[i if len(s) == ndim and s[0] > 1 else (0 if len(s) == ndim else ...)] += more
+
+
+def _plain(a: Array) -> Array:
+    """`a`, copied only if kernels cannot take it."""
+    step = a.itemsize
+    if a.dtype.isnative and a.flags.aligned and all(s % step == 0 for s in a.strides):
+        return a
+    return np.require(a, a.dtype.newbyteorder("="), ["C", "A", "O"])
+
+
+def _straight(a: Array) -> Array:
+    return a if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative else np.require(a, a.dtype.newbyteorder("="), ["C", "A", "O"])
+
+
+class _Pipeline(compiled.Pipeline):
+    """A pipeline, and the results that have to be copied after it has run."""
+
+    later: list[tuple[Array, Array]]
+
+
+def _pipeline(call: Product, lay: Callable[[Array], Array]) -> _Pipeline:
+    job = _Pipeline(call.direction, call.kind, call.wide, call.shape)
+    job.later = []
+
+    def read(a: Any) -> Any:
+        return lay(a) if isinstance(a, np.ndarray) else a
+
+    def write(a: Any) -> Any:
+        if a is None:
+            return None
+        target = lay(a)
+        if target is not a:
+            target = np.empty(a.shape, a.dtype.newbyteorder("="))
+            job.later.append((a, target))
+        return target
+
+    for f in call.factors:
+        params = [read(p) for p in f.params]
+        dx = write(f.dx) if call.direction == "backward" else None
+        job.factor(f.name, read(f.x), params, read(f.bias), dx, f.low, f.high, f.offset, f.bias_shape, f.param_shapes)
+    job.product(write(call.out), read(call.grad), read(call.weight), call.weight_shape)
+    if call.seed is not None:
+        job.drop(*noise.threshold(call.seed, call.keep, call.first))
+    return job
+
+
+def run_with_mask(
+    backend: Any, definition: Definition, x: Array, params: Sequence[Any], slopes: tuple[float, float], out: Array | None
+) -> tuple[Array, Array]:
+    """The value, and the packed bits: whether the slope at an element is nearer to the second of `slopes` than to the first."""
+    result = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
+    mask = np.zeros(-(-x.size // 8), np.uint8)
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+        from ..reference import REFERENCE
+
+        reference, wide = REFERENCE[definition.name], x.astype(np.float64)
+        derivative = reference.derivative(wide, *params)
+        store(result, reference.value(wide, *params))
+        mask[:] = np.packbits(np.abs(derivative - slopes[1]) < np.abs(derivative - slopes[0]), bitorder="little")
+    elif x.size:
+        source = _straight(x if out is None else _apart(x, out))
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(x.shape, source.dtype)
+        kind = kind_of(x.dtype)
+        job = compiled.Pipeline("with_mask", kind, kind == "float64", x.shape)
+        job.factor(definition.name, source, params)
+        job.product(target)
+        job.mask(mask, *slopes)
+        job.ready()
+        backend.run_job(job)
+        if target is not result:
+            result[...] = target
+    return result, mask
+
+
+def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, float], out: Array | None) -> Array:
+    """The gradient times the slope that each bit stands for."""
+    result = np.empty(grad.shape, grad.dtype.newbyteorder("=")) if out is None else out
+    if backend.name == "numpy":
+        from ..backends.numpy import store
+
+        bits = np.unpackbits(mask, count=grad.size, bitorder="little").reshape(grad.shape)
+        store(result, grad.astype(np.float64) * np.where(bits, slopes[1], slopes[0]))
+    elif grad.size:
+        source = _straight(grad if out is None else _apart(grad, out))
+        target = (
+            result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(grad.shape, source.dtype)
+        )
+        kind = kind_of(grad.dtype)
+        job = compiled.Pipeline("from_mask", kind, kind == "float64", grad.shape)
+        job.factor(None, None, dx=target)
+        job.product(grad=source)
+        job.mask(np.ascontiguousarray(mask), *slopes)
+        job.ready()
+        backend.run_job(job)
+        if target is not result:
+            result[...] = target
+    return result

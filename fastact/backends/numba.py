@@ -34,7 +34,6 @@ Array = np.ndarray[Any, Any]
 Elementwise = Callable[[list[Array], list[float | Array], list[Array]], None]
 
 
-
 class _Guard:
     """The locks, and whether this process is a forked child.
 
@@ -156,6 +155,20 @@ class NumbaBackend:
                 run = self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
         with _guard.running:
             run(job.function, job.address, job.bands)
+
+    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., float | None]:
+        """An elementwise loss; see `fastact.registry.Backend`."""
+
+        def run(
+            x: Array, labels: Any, weight: Any, grad: Any, params: list[Any], scale: float, total: bool, loss: Any, dx: Any
+        ) -> float | None:
+            job = compiled.loss_job(name, kind, wide, x.shape, x, labels, params, weight, grad, dx, loss, scale, total)
+            if job is None:
+                return None
+            self.run_job(job)
+            return float(job.sums()[0]) if total else 0.0
+
+        return run
 
     def rows(self, call: Rows) -> None:
         """A row-wise call: the compiled loops on Numba's threads."""

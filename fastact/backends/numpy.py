@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import REFERENCE, rowwise, softmax, softmax_backward, softmax_backward_from_output
+from ..reference import REFERENCE, losses, rowwise, softmax, softmax_backward, softmax_backward_from_output
 from ..reference.numerics import product, total
 from ..rows import Rows, Spread
 from ..ulp import round_once
@@ -32,6 +32,12 @@ def _store(out: Array, exact: Array, kind: str) -> None:
     target = _view(out, kind) if out.dtype.itemsize == 2 else out
     with np.errstate(all="ignore"):
         target[...] = exact if target.dtype.itemsize >= 8 else round_once(exact, target.dtype)
+
+
+def store(out: Array, exact: Array) -> None:
+    """Round float64 values once into an array of any float type."""
+    with np.errstate(all="ignore"):
+        out[...] = exact if out.dtype.itemsize >= 8 else round_once(exact, out.dtype)
 
 
 #: The oracle's functions that make up a direction.
@@ -114,12 +120,47 @@ class NumpyBackend:
 
         return run
 
+    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., float]:
+        """The formula of an elementwise loss; see `fastact.registry.Backend`."""
+        oracle = losses.LOSSES[name]
+
+        def run(
+            x: Array,
+            labels: Array,
+            weight: Any,
+            grad: Array | None,
+            params: list[Any],
+            scale: float,
+            total: bool,
+            loss: Array | None,
+            dx: Array | None,
+        ) -> float:
+            args = [_view(a, kind).astype(np.float64) if isinstance(a, np.ndarray) else a for a in (x, labels, *params)]
+            factor: Any = 1.0
+            if weight is not None:
+                factor = _view(weight, kind).astype(np.float64) if isinstance(weight, np.ndarray) else weight
+            sum_of_all = 0.0
+            with np.errstate(all="ignore"):
+                if total or loss is not None:
+                    value = factor * oracle.value(*args)
+                    sum_of_all = float(value.sum())
+                    if loss is not None:
+                        _store(loss, value, kind)
+                if dx is not None:
+                    along = factor * scale if grad is None else factor * scale * _view(grad, kind).astype(np.float64)
+                    _store(dx, along * oracle.derivative(*args), kind)
+            return sum_of_all
+
+        return run
+
     def rows(self, call: Rows) -> None:
         """The formula of a row program; see `fastact.rows`."""
         if call.program in ("cross_entropy", "multi_margin"):
-            from ..reference import losses
-
-            getattr(losses, call.program)(call)
+            results = losses.cross_entropy(call) if call.program == "cross_entropy" else losses.multi_margin(call)
+            if call.loss is not None:
+                call.loss[...] = results["loss"].reshape(call.loss.shape)
+            if call.out is not None:
+                _store(call.out, results["out"], call.kind)
             return
         with np.errstate(all="ignore"):
             _rows(call)

@@ -32,7 +32,45 @@ class RowsJob(Job):
     def __init__(self, call: Any) -> None: ...
     def finish(self) -> None: ...
 
+class Pipeline(Job):
+    def __init__(self, mode: str, kind: str, wide: bool, shape: tuple[int, ...]) -> None: ...
+    def factor(
+        self,
+        name: str | None,
+        x: Any,
+        params: Any = (),
+        bias: Any = None,
+        dx: Any = None,
+        low: float = ...,
+        high: float = ...,
+        offset: float = 0.0,
+        bias_shape: tuple[int, ...] | None = None,
+        param_shapes: Any = (),
+    ) -> None: ...
+    def product(self, out: Any = None, grad: Any = None, weight: Any = None, weight_shape: tuple[int, ...] | None = None) -> None: ...
+    def drop(self, seed: int, threshold: int, scale: float) -> None: ...
+    def loss(self, target: Any, scale: float = 1.0, total: bool = True) -> None: ...
+    def mask(self, bits: Any, low: float, high: float) -> None: ...
+    def ready(self) -> bool: ...
+    def sums(self) -> list[Any]: ...
+
+def loss_job(
+    name: str,
+    kind: str,
+    wide: bool,
+    shape: tuple[int, ...],
+    x: Any,
+    target: Any,
+    params: Any = (),
+    weight: Any = None,
+    grad: Any = None,
+    dx: Any = None,
+    out: Any = None,
+    scale: float = 1.0,
+    total: bool = True,
+) -> Pipeline | None: ...
+
 class RowEntry:
-    limit: int
+    def set_limits(self, **sizes: int) -> None: ...
     def __init__(self, program: str, direction: str, scale: float, general: Callable[..., Any], fast: bool) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

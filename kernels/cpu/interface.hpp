@@ -4,7 +4,7 @@
 #include <cstdint>
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored
-enum { MAX_INPUTS = 8, MAX_OUTPUTS = 4, SPLAT = 64 };  // SPLAT: elements a splatted number must cover, the widest pack
+enum { MAX_INPUTS = 14, MAX_OUTPUTS = 14, SPLAT = 64 };  // a gradient, x and 12 parameters; SPLAT: elements a splatted number must cover, the widest pack
 
 extern "C" {
 struct fastact_entry {  // an elementwise operation: gelu_value, gelu_derivative, gelu_backward ...
@@ -54,6 +54,48 @@ struct fastact_rows {  // a row-wise call; its members are those of `Rows` in fa
     double *dbias;  // one after the other for each band
     std::size_t bias_size;
     int *failed;  // set where there was no memory for a tile
+};
+// A pipeline, as pipeline.hpp runs it: elements in the view [outer][mid][n], through activations and what stands before and after them.
+struct fastact_operand {  // an array in the view, or a number
+    char *data;           // null: the number, if it is present at all
+    std::ptrdiff_t stride[3];  // in elements; 0: the same all along
+    double number;
+    int present;
+};
+struct fastact_sum {  // what is summed, in float64: one number for each element of an array that is broadcast over the view
+    double *data;     // null: not wanted
+    std::ptrdiff_t stride[3];
+    std::ptrdiff_t group, strip;  // each group of rows and strip of columns may have its own, to be added up afterwards
+};
+struct fastact_factor {  // function(clamp(x + bias)) + offset
+    struct fastact_operand x, bias, dx;
+    const struct fastact_entry *value, *both, *backward;  // null: the identity
+    int params, clamped;
+    int gate;                     // which of GATES has faster loops for products, in float32
+    double low, high, offset;
+    struct fastact_operand param[MAX_INPUTS];
+    struct fastact_sum dbias, dparam[MAX_OUTPUTS];
+};
+enum Gates { NO_GATE, SILU_GATE };
+enum Mode { FORWARD, BACKWARD, LOSS, WITH_MASK, FROM_MASK };
+struct fastact_pipeline {
+    struct fastact_job job;
+    int mode, kind, wide, factors;
+    std::size_t outer, mid, n;            // the view; rows are numbered outer * mid
+    std::size_t groups, unit, units;      // bands: `units` units of `unit` rows in `groups` groups,
+    std::size_t strips, strip, block;     // times strips of `strip` columns; blocks of `block` columns, or of `block` rows if `packed`
+    int packed;
+    struct fastact_factor factor[2];      // out = product of the factors * weight, some of it dropped
+    struct fastact_operand weight, grad, out;
+    struct fastact_sum dweight;
+    int dropout;                          // kept: those whose random number, 24 bits, is less than `threshold`; times `scale`
+    unsigned long long seed, threshold;
+    std::ptrdiff_t index[3];              // of the element whose number it is
+    double scale;                         // of dropout; of a loss's gradient
+    struct fastact_operand target;        // LOSS: factor[0] has x, the functions and dx; out the losses
+    struct fastact_sum total;
+    unsigned char *bits;                  // WITH_MASK, FROM_MASK: bit i, whether the slope at element i is slope[1]
+    double slope[2];
 };
 struct fastact_isa {
     const char *name;

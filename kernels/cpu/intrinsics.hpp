@@ -174,9 +174,3 @@ template <class F> FASTACT_FUNCTION F copysign(F magnitude, F sign) {
     const auto rest = whole<F>(is_float64<F> ? 0x7fffffffffffffffLL : 0x7fffffffLL);
     return from_bits((bits(magnitude) & rest) + (bits(sign) - (bits(sign) & rest)));
 }
-
-// What a definition that returns a tuple returns.
-template <class F, int N> struct Results;
-template <class F> struct Results<F, 2> { F a, b; };
-template <class F> struct Results<F, 3> { F a, b, c; };
-template <class F> struct Results<F, 4> { F a, b, c, d; };

@@ -55,7 +55,7 @@ struct Whole {
     std::size_t i;
 };
 struct Part {
-    std::size_t i, left;  // fewer than a pack
+    std::size_t i, left;  // no more than a pack
 };
 
 #if FASTACT_VECTOR_BYTES == 64
@@ -201,96 +201,132 @@ template <class U_> struct RowNumbers {
 };
 
 
-// Element r of a row stands at xs + r, or, with rows side by side, at xs + r * width + lane; results then at ys + r * y_step + lane.
-template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<along_, double, LaneValues<Lanes<F_>::count>>> {
+// How the elements of a tile's rows lie in packs: one row along the packs; one row in each lane; two rows, one in each half of a Duo, which
+// hides the latencies of rows of a few packs in each other.
+enum Layout { ALONG, LANES, PAIR };
+
+template <class F, int layout> struct Numbers { using type = double; };
+template <class F> struct Numbers<F, LANES> { using type = LaneValues<Lanes<F>::count>; };
+template <class F> struct Numbers<F, PAIR> { using type = LaneValues<2>; };
+
+// The halves of a Duo, for rows in pairs; what is no Duo has none.
+template <class F> struct HalfOf { using type = F; };
+template <class H> struct HalfOf<Duo<H>> { using type = H; };
+
+// Element r of a row stands at xs + r; with a row in each lane at xs + r * width + lane, results then at ys + r * y_step + lane; of two
+// rows, the second row's at xs + second + r.
+template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, layout_>::type> {
     using F = F_;
+    using H = typename HalfOf<F>::type;
     using T = Scalar<F>;
-    using U = std::conditional_t<along_, double, LaneValues<Lanes<F>::count>>;
-    static constexpr bool along = along_;
-    static constexpr std::size_t width = Lanes<F>::count;
-    std::size_t n, y_step;
+    using U = typename Numbers<F, layout_>::type;
+    static constexpr int layout = layout_;
+    static constexpr std::size_t width = Lanes<F>::count, step = layout == PAIR ? Lanes<H>::count : width;
+    std::size_t n, y_step, second, memo_second;
     const T *xs, *gs, *softs, *weights;
     T *ys, *memo;  // memo: null where nothing need be remembered
 
-    FASTACT_ROW_METHOD F take(const T *p, Whole at, T) const { return load<F>(p + at.i); }
-    FASTACT_ROW_METHOD F take(const T *p, Part at, T rest) const { return load_some(p + at.i, at.left, Pack<F>::splat(rest)); }
-    FASTACT_ROW_METHOD void give(T *p, Whole at, F v) const { store(p + at.i, v); }
-    FASTACT_ROW_METHOD void give(T *p, Part at, F v) const { store_some(p + at.i, v, at.left); }
+    template <class V> FASTACT_ROW_METHOD V take_one(const T *p, Whole at, T) const { return load<V>(p + at.i); }
+    template <class V> FASTACT_ROW_METHOD V take_one(const T *p, Part at, T rest) const { return load_some(p + at.i, at.left, Pack<V>::splat(rest)); }
+    template <class V> FASTACT_ROW_METHOD void give_one(T *p, Whole at, V v) const { store(p + at.i, v); }
+    template <class V> FASTACT_ROW_METHOD void give_one(T *p, Part at, V v) const { store_some(p + at.i, v, at.left); }
+    template <class At> FASTACT_ROW_METHOD F take(const T *p, At at, T rest, std::size_t apart) const {
+        if constexpr (layout == PAIR) return {take_one<H>(p, at, rest), take_one<H>(p + apart, at, rest)};
+        else return take_one<F>(p, at, rest);
+    }
+    template <class At> FASTACT_ROW_METHOD void give(T *p, At at, F v, std::size_t apart) const {
+        if constexpr (layout == PAIR) give_one<H>(p, at, v.a), give_one<H>(p + apart, at, v.b);
+        else give_one<F>(p, at, v);
+    }
 
-    template <class At> FASTACT_ROW_METHOD F x(At at) const { return take(xs, at, -__builtin_inff()); }
-    template <class At> FASTACT_ROW_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0) : Pack<F>::splat(T(0)); }
-    template <class At> FASTACT_ROW_METHOD F soft(At at) const { return take(softs, at, 0); }
+    template <class At> FASTACT_ROW_METHOD F x(At at) const { return take(xs, at, -__builtin_inff(), second); }
+    template <class At> FASTACT_ROW_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0, second) : Pack<F>::splat(T(0)); }
+    template <class At> FASTACT_ROW_METHOD F soft(At at) const { return take(softs, at, 0, second); }
     template <class At> FASTACT_ROW_METHOD F weight(At at) const {
-        if constexpr (along) return take(weights, at, 0);
-        else return Pack<F>::splat(weights[at.i / width]);
+        if constexpr (layout == LANES) return Pack<F>::splat(weights[at.i / width]);
+        else return take(weights, at, 0, 0);
     }
     template <class At> FASTACT_ROW_METHOD F remember(At at, F v) const {
-        if (memo) give(memo, at, v);
+        if (memo) give(memo, at, v, memo_second);
         return v;
     }
-    template <class At, class Term> FASTACT_ROW_METHOD F recall(At at, Term) const { return take(memo, at, 0); }
-    template <class At> FASTACT_ROW_METHOD F recall_only(At at) const { return take(memo, at, 0); }
+    template <class At, class Term> FASTACT_ROW_METHOD F recall(At at, Term term) const { return memo ? recall_only(at) : term(); }
+    template <class At> FASTACT_ROW_METHOD F recall_only(At at) const { return take(memo, at, 0, memo_second); }
     template <class At> FASTACT_ROW_METHOD void put(At at, F v) const {
-        if constexpr (along) give(ys, at, v);
-        else store(ys + at.i / width * y_step, v);
+        if constexpr (layout == LANES) store(ys + at.i / width * y_step, v);
+        else give(ys, at, v, second);
     }
 
+    static constexpr bool ragged = layout != LANES;  // the last pack of a row may be partial
+    FASTACT_ROW_METHOD std::size_t end() const { return layout == LANES ? n * width : n; }
     template <class Body> FASTACT_ROW_METHOD void each(Body body) const {
-        if constexpr (along) {
-            std::size_t i = 0;
-            for (; i + width <= n; i += width) body(Whole{i});
+        std::size_t i = 0;
+        for (; i + step <= end(); i += step) body(Whole{i});
+        if constexpr (ragged)
             if (i < n) body(Part{i, n - i});
-        } else {
-            for (std::size_t i = 0; i < n * width; i += width) body(Whole{i});
-        }
     }
     template <class Term> FASTACT_ROW_METHOD U max(Term term) const {
-        F m = Pack<F>::splat(T(-__builtin_inff()));
-        if constexpr (along) {
-            F m2 = m;  // a second chain
-            std::size_t i = 0;
-            for (; i + 2 * width <= n; i += 2 * width) m = pymax(m, term(Whole{i})), m2 = pymax(m2, term(Whole{i + width}));
-            if (i + width <= n) m = pymax(m, term(Whole{i})), i += width;
-            if (i < n) m2 = pymax(m2, term(Part{i, n - i}));
-            return joined_lanes(largest_half(pymax(m, m2)), [](auto a, auto b) { return b > a ? b : a; });
-        } else {
-            each([&](auto at) FASTACT_INLINE { m = pymax(m, term(at)); });
-            return unpacked(m);
-        }
+        F m = Pack<F>::splat(T(-__builtin_inff())), m2 = m;  // two chains
+        std::size_t i = 0;
+        for (; i + 2 * step <= end(); i += 2 * step) m = pymax(m, term(Whole{i})), m2 = pymax(m2, term(Whole{i + step}));
+        if constexpr (ragged)
+            for (; i < n; i += step) m = pymax(m, term(Part{i, n - i}));
+        else if (i < end()) m = pymax(m, term(Whole{i}));
+        m = pymax(m, m2);
+        const auto larger = [](auto a, auto b) { return b > a ? b : a; };
+        if constexpr (layout == ALONG) return joined_lanes(largest_half(m), larger);
+        else if constexpr (layout == PAIR) return {{joined_lanes(largest_half(m.a), larger), joined_lanes(largest_half(m.b), larger)}};
+        else return unpacked(m);
     }
     FASTACT_ROW_METHOD U result_of(const Adder<F> &sum) const {
-        if constexpr (along) return total_of<F>(sum);
+        if constexpr (layout == ALONG) return total_of<F>(sum);
+        else if constexpr (layout == PAIR) return {{total_of<H>(sum.a), total_of<H>(sum.b)}};
         else {
             U u;
             Adder<F>::put(sum, u.v);
             return u;
         }
     }
-    template <class At> FASTACT_ROW_METHOD F counted(At, F v) const { return v; }
+    FASTACT_ROW_METHOD F counted(Whole, F v) const { return v; }
     FASTACT_ROW_METHOD F counted(Part at, F v) const {  // nothing beyond the row
-        T spare[width];
-        store(spare, v);
-        return load_some(spare, at.left, Pack<F>::splat(T(0)));
+        if constexpr (layout == PAIR) return {counted_one(at, v.a), counted_one(at, v.b)};
+        else return counted_one(at, v);
     }
-    // Float32 terms are added in pairs before they are widened: half an ULP for half the conversions.
+    template <class V> FASTACT_ROW_METHOD V counted_one(Part at, V v) const {
+        T spare[Lanes<V>::count];
+        store(spare, v);
+        return load_some(spare, at.left, Pack<V>::splat(T(0)));
+    }
+    // Float32 terms are added in pairs, with a row a lane by fours, before they are widened: half an ULP each time for half the conversions.
     template <class Term> FASTACT_ROW_METHOD U sum(Term term) const {
         Adder<F> sum;
         if constexpr (is_float64<F>) each([&](auto at) FASTACT_INLINE { Adder<F>::add(sum, counted(at, term(at))); });
         else {
-            const std::size_t end = along ? n : n * width;
             std::size_t i = 0;
-            for (; i + 2 * width <= end; i += 2 * width) {
-                const F first = term(Whole{i});
-                add_some(sum, first + term(Whole{i + width}));
-            }
-            if (i + width <= end) add_some(sum, term(Whole{i})), i += width;
-            if constexpr (along)
-                if (i < end) add_some(sum, counted(Part{i, end - i}, term(Part{i, end - i})));
+            if constexpr (layout == LANES)
+                for (; i + 4 * step <= end();) {
+                    F four = Pack<F>::splat(T(0));
+#pragma GCC unroll 1
+                    for (int k = 0; k < 2; k++, i += 2 * step) {
+                        const F first = term(Whole{i});
+                        four = four + (first + term(Whole{i + step}));
+                    }
+                    Adder<F>::add(sum, four);
+                }
+            else
+                for (; i + 2 * step <= end(); i += 2 * step) {
+                    const F first = term(Whole{i});
+                    add_some(sum, first + term(Whole{i + step}));
+                }
+            if constexpr (ragged)
+                for (; i < n; i += step) add_some(sum, counted(Part{i, n - i}, term(Part{i, n - i})));
+            else
+                for (; i < end(); i += step) add_some(sum, term(Whole{i}));
         }
         return result_of(sum);
     }
     FASTACT_ROW_METHOD void add_some(Adder<F> &sum, F v) const {
-        if constexpr (along) Adder<F>::add_joined(sum, v);
+        if constexpr (layout == ALONG) Adder<F>::add_joined(sum, v);
         else Adder<F>::add(sum, v);
     }
     struct Two {
@@ -309,18 +345,22 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
     template <class Test> FASTACT_ROW_METHOD U first(Test test) const {
         U place;
         set_all(place, -1.0);
-        each([&](auto at) FASTACT_INLINE {
+        each([&](auto at) {
             T found[width];
             store(found, select(test(at), Pack<F>::splat(T(1)), Pack<F>::splat(T(0))));
             for (std::size_t i = 0; i < width; i++) {
-                if constexpr (along) place = place < 0.0 && found[i] != 0 ? static_cast<double>(at.i + i) : place;
-                else place.v[i] = place.v[i] < 0.0 && found[i] != 0 ? static_cast<double>(at.i / width) : place.v[i];
+                if constexpr (layout == ALONG) place = place < 0.0 && found[i] != 0 ? static_cast<double>(at.i + i) : place;
+                else {
+                    double &p = place.v[layout == LANES ? i : i / step];
+                    p = p < 0.0 && found[i] != 0 ? static_cast<double>(layout == LANES ? at.i / width : at.i + i % step) : p;
+                }
             }
         });
         return lanes([](double p) { return p < 0.0 ? 0.0 : p; }, place);
     }
     FASTACT_ROW_METHOD F pack(const U &u) const {
-        if constexpr (along) return Pack<F>::splat(static_cast<T>(u));
+        if constexpr (layout == ALONG) return Pack<F>::splat(static_cast<T>(u));
+        else if constexpr (layout == PAIR) return {Pack<H>::splat(static_cast<T>(u.v[0])), Pack<H>::splat(static_cast<T>(u.v[1]))};
         else {
             T spare[width];
             for (std::size_t i = 0; i < width; i++) spare[i] = static_cast<T>(u.v[i]);
@@ -330,25 +370,29 @@ template <class F_, bool along_> struct Row : RowNumbers<std::conditional_t<alon
     FASTACT_ROW_METHOD U unpacked(F v) const {
         T spare[width];
         store(spare, v);
-        if constexpr (along) return spare[0];
+        if constexpr (layout == ALONG) return spare[0];
         else {
             U u;
-            for (std::size_t i = 0; i < width; i++) u.v[i] = spare[i];
+            constexpr std::size_t count = sizeof(U) / sizeof(double);
+            for (std::size_t i = 0; i < count; i++) u.v[i] = spare[i * (width / count)];
             return u;
         }
     }
+    FASTACT_ROW_METHOD static std::size_t whole(double v) { return static_cast<std::size_t>(v); }
     FASTACT_ROW_METHOD U peek(const U &place) const {
-        if constexpr (along) return xs[static_cast<std::size_t>(place)];
+        if constexpr (layout == ALONG) return xs[whole(place)];
+        else if constexpr (layout == PAIR) return {{xs[whole(place.v[0])], xs[second + whole(place.v[1])]}};
         else {
             U u;
-            for (std::size_t i = 0; i < width; i++) u.v[i] = xs[static_cast<std::size_t>(place.v[i]) * width + i];
+            for (std::size_t i = 0; i < width; i++) u.v[i] = xs[whole(place.v[i]) * width + i];
             return u;
         }
     }
     FASTACT_ROW_METHOD void poke(const U &place, const U &value) const {
-        if constexpr (along) ys[static_cast<std::size_t>(place)] = static_cast<T>(value);
+        if constexpr (layout == ALONG) ys[whole(place)] = static_cast<T>(value);
+        else if constexpr (layout == PAIR) ys[whole(place.v[0])] = static_cast<T>(value.v[0]), ys[second + whole(place.v[1])] = static_cast<T>(value.v[1]);
         else
-            for (std::size_t i = 0; i < width; i++) ys[static_cast<std::size_t>(place.v[i]) * y_step + i] = static_cast<T>(value.v[i]);
+            for (std::size_t i = 0; i < width; i++) ys[whole(place.v[i]) * y_step + i] = static_cast<T>(value.v[i]);
     }
 };
 
@@ -370,11 +414,11 @@ static double gumbel_at(std::uint64_t seed, std::uint64_t place) {
 }
 
 // What a call's tiles have in common. Row r's element i in lane c of a tile that begins at row `first` (o, c0).
-template <class F, bool along_, int program, int direction> struct Tiles {
-    using R = Row<F, along_>;
+template <class F, int layout, int program, int direction> struct Tiles {
+    using R = Row<F, layout>;
     using T = Scalar<F>;
-    static constexpr std::size_t width = along_ ? 1 : Lanes<F>::count, pack = Lanes<F>::count;
-    static constexpr bool along = along_, loss = program >= programs::CROSS_ENTROPY;
+    static constexpr std::size_t width = layout == LANES ? Lanes<F>::count : 1, pack = Lanes<F>::count;
+    static constexpr bool along = layout != LANES, loss = program >= programs::CROSS_ENTROPY;
     static constexpr int own = sizeof(T) == 8 ? FLOAT64 : FLOAT32;
     const fastact_rows &call;
     const bool gathered;  // rows that follow each other, one a lane
@@ -384,14 +428,15 @@ template <class F, bool along_, int program, int direction> struct Tiles {
     unsigned char *kept;  // [n][width], or null
     double *dbias;
 
+    static bool is_plain(const fastact_rows &c) { return c.kind == own && !c.bias.data && !c.where.data && !c.limits && !c.has_noise && c.scale == 1.0; }
+
     explicit Tiles(const fastact_rows &c, bool gather)
         : call(c), gathered(gather),
-          plain(c.kind == own && !c.bias.data && !c.where.data && !c.limits && !c.has_noise && c.scale == 1.0), n(c.n),
-          size(kind_size[c.kind]), padded((c.n + pack - 1) / pack * pack) {}
+          plain(is_plain(c)), n(c.n), size(kind_size[c.kind]), padded((c.n + pack - 1) / pack * pack) {}
 
     // One block of memory for all: null if there is none.
     void *allocate() {
-        const std::size_t tile = (along && call.inner > 1 ? BLOCK : 1) * (along ? padded : n * width), tiles = 4;
+        const std::size_t tile = (along && call.inner > 1 ? BLOCK : layout == PAIR ? 2 : 1) * (along ? padded : n * width), tiles = 4;
         void *block = std::malloc((tiles * tile + padded + pack) * sizeof(T) + (call.where.data || call.limits ? n * width : 0) + 64);
         if (!block) return nullptr;
         z = reinterpret_cast<T *>((reinterpret_cast<std::uintptr_t>(block) + 63) / 64 * 64);
@@ -451,7 +496,7 @@ template <class F, bool along_, int program, int direction> struct Tiles {
             if (bias_scale != T(1))
                 for (std::size_t i = 0; i < tile; i++) spare[i] *= bias_scale;
             for (std::size_t i = 0; i < tile; i++) z[i] = fused(z[i], scale, spare[i]);
-        } else if (scale != T(1)) {
+        } else if (scale != T(1) && direction != programs::BACKWARD_FROM_OUTPUT) {
             for (std::size_t i = 0; i < tile; i++) z[i] *= scale;
         }
         if (call.has_noise)
@@ -492,6 +537,13 @@ template <class F, bool along_, int program, int direction> struct Tiles {
                 if (y)
                     for (std::size_t r = 0; r < n; r++)
                         if (!kept[r * width + lane]) y[r * width + lane] = gone;
+                if (program == programs::HARDMAX && direction == programs::VALUE && some) {  // the largest may be -inf, and found where something is left out
+                    std::size_t first = n;
+                    bool found = false;
+                    for (std::size_t r = n; r--;)
+                        if (kept[r * width + lane]) first = r, found |= !(y[r * width + lane] == 0);
+                    if (!found) y[first * width + lane] = 1;
+                }
                 if (!some) {
                     const double none = call.masked_nan ? __builtin_nan("") : 0.0;
                     set_lane(row.lse, lane, call.sink ? row_number(call.sink, call.sink_step, o, c, lane) : call.masked_nan ? none : -__builtin_inf());
@@ -522,22 +574,23 @@ template <class F, bool along_, int program, int direction> struct Tiles {
     // What is the same for all rows of the call.
     R prototype() const {
         R row;
-        row.n = n, row.y_step = width, row.weights = weights;
+        row.n = n, row.y_step = width, row.weights = weights, row.second = n, row.memo_second = direction == programs::VALUE ? n : padded;
         row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
         row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = call.out, row.wants_dalpha = call.dalpha;
         row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
-        set_all(row.sink, 0.0), set_all(row.alpha, 1.5), set_all(row.row_grad, 0.0);
+        set_all(row.sink, 0.0), set_all(row.alpha, 1.5), set_all(row.row_grad, loss ? 1.0 : 0.0);
         set_all(row.label, 0.0), set_all(row.active, 1.0), set_all(row.label_weight, 1.0);
         set_all(row.lse, 0.0), set_all(row.dsink, 0.0), set_all(row.dalpha, 0.0), set_all(row.loss, 0.0);
         return row;
     }
 
     // The rows (o, c), w of them. `lying`: their elements are in the scratch tiles already, and results stay there.
-    FASTACT_ROW_METHOD void tile(R row, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
+    void tile(const R &prototype, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
+        R row = prototype;
         if (along && call.limits) row.n = call.limits[o] < 0 ? 0 : std::min(n, static_cast<std::size_t>(call.limits[o]));
         const std::size_t base = (o * n * call.inner + c) * size;
         const bool direct = plain && along && !lying;                                 // nothing is copied
-        const bool placed = direct || (plain && !gathered && w == width);             // results go where they belong
+        const bool placed = direct || (!along && plain && !gathered && w == width);   // results go where they belong
         T *const y = !call.out ? nullptr : placed ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
         if (direct) {
             row.xs = reinterpret_cast<const T *>(static_cast<const char *>(call.x) + base);
@@ -555,9 +608,10 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         }
         // Of a gradient nothing may be remembered in its place: it may be that of x or of the gradient, which are needed once more.
         row.ys = y, row.memo = !call.out ? nullptr : direct && direction == programs::VALUE ? y : z;
+        if (layout == PAIR && w == 1) row.second = row.memo_second = 0;  // the last row, twice
         if (call.sink) numbers(row.sink, call.sink, call.sink_step, o, c, w, 0.0);
         if (call.alpha) numbers(row.alpha, call.alpha, call.alpha_step, o, c, w, 1.5);
-        if (call.row_grad) numbers(row.row_grad, call.row_grad, 1, o, c, w, 0.0);
+        if (call.row_grad) numbers(row.row_grad, call.row_grad, 1, o, c, w, loss ? 1.0 : 0.0);
         if constexpr (loss)
             if (call.labels)
                 for (std::size_t lane = 0; lane < w; lane++) {
@@ -615,7 +669,10 @@ template <class F, bool along_, int program, int direction> struct Tiles {
         dbias = call.dbias ? call.dbias + b * call.bias_size : nullptr;
         const std::size_t bands = call.job.bands;
         const R row = prototype();
-        if constexpr (along) {
+        if constexpr (layout == PAIR) {
+            const std::size_t tiles = (call.outer + 1) / 2;
+            for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) tile(row, 2 * t, 0, std::min<std::size_t>(2, call.outer - 2 * t));
+        } else if constexpr (along) {
             const std::size_t block = call.inner == 1 ? 1 : BLOCK, across = (call.inner + block - 1) / block, tiles = call.outer * across;
             for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) {
                 if (call.inner == 1) tile(row, t, 0, 1);
@@ -637,12 +694,18 @@ template <class F, bool along_, int program, int direction> struct Tiles {
 
 // ---------------------------------------------------------------- a band of any call
 
+constexpr std::size_t PAIRED = 96;  // rows of up to so many elements go in pairs
+
 template <class F, int program, int direction> static void rows_band(const fastact_rows &call, std::size_t band) {
     constexpr bool side_by_side = program == programs::SOFTMAX || program == programs::LOG_SOFTMAX || program == programs::CROSS_ENTROPY;
     const bool gathered = call.inner == 1 && call.n <= call.gather;
     if constexpr (side_by_side)
-        if (call.inner > 1 || gathered) return Tiles<F, false, program, direction>(call, gathered).band(band);
-    Tiles<F, true, program, direction>(call, false).band(band);
+        if (call.inner > 1 || gathered) return Tiles<F, LANES, program, direction>(call, gathered).band(band);
+#if FASTACT_VECTOR_BYTES
+    if constexpr (side_by_side && program != programs::CROSS_ENTROPY && !is_float64<F>)
+        if (call.inner == 1 && call.n <= PAIRED && Tiles<F, PAIR, program, direction>::is_plain(call)) return Tiles<F, PAIR, program, direction>(call, false).band(band);
+#endif
+    Tiles<F, ALONG, program, direction>(call, false).band(band);
 }
 template <int program, int direction> static void rows_typed(const fastact_rows &call, std::size_t band) {
     if constexpr (program == programs::ENTMAX) rows_band<PackD, program, direction>(call, band);

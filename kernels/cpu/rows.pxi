@@ -130,12 +130,16 @@ cdef class RowEntry:
     cdef double scale
     cdef object general
     cdef bint fast
-    cdef public Py_ssize_t limit
+    cdef Py_ssize_t limits[4]
 
     def __init__(self, str program, str direction, double scale, general, bint fast):
         self.program, self.direction, self.scale, self.general, self.fast = PROGRAMS[program], ROW_DIRECTIONS[direction], scale, general, fast
         self.arrays = 1 if direction == "value" else 2
-        self.limit = 0
+
+    def set_limits(self, **sizes):
+        """The largest array to be served here, by storage type; all larger ones go to `general`."""
+        for kind, size in sizes.items():
+            self.limits[KINDS[kind]] = size
 
     def __call__(self, *args, **kwargs):
         if self.fast and _overrides == 0:
@@ -180,7 +184,7 @@ cdef class RowEntry:
         r.kind = kind_of(x)
         if axis < 0:
             axis += nd
-        if r.kind < 0 or n == 0 or n > self.limit or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
+        if r.kind < 0 or n == 0 or n > self.limits[r.kind] or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
             return None
         if self.arrays == 2:
             if not cnp.PyArray_CheckExact(args[0]):

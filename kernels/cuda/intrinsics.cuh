@@ -39,12 +39,6 @@ FASTACT_FUNCTION long long bits(double x) { return __double_as_longlong(x); }
 FASTACT_FUNCTION float from_bits(int i) { return __int_as_float(i); }
 FASTACT_FUNCTION double from_bits(long long i) { return __longlong_as_double(i); }
 
-// What a definition that returns a tuple returns.
-template <class F, int N> struct Results;
-template <class F> struct Results<F, 2> { F a, b; };
-template <class F> struct Results<F, 3> { F a, b, c; };
-template <class F> struct Results<F, 4> { F a, b, c, d; };
-
 // ---------------------------------------------------------------- storage types
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored; as in cpu/interface.hpp

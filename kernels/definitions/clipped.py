@@ -59,6 +59,7 @@ def line_pair(slope: Any, x: Any, offset: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("0.0", "1.0"), "6.0": ("1.0", "0.0")},
+    slopes=("0.0", "1.0"),
     lipschitz=1.0,
 )
 def relu6(x: Any) -> Any:
@@ -89,6 +90,7 @@ def _(y: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("0.0", "1.0"), "max_value": ("1.0", "0.0")},
+    slopes=("0.0", "1.0"),
     lipschitz=1.0,
 )
 def clipped_relu(x: Any, max_value: Any) -> Any:
@@ -119,6 +121,7 @@ def _(y: Any, max_value: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"min_val": ("0.0", "1.0"), "max_val": ("1.0", "0.0")},
+    slopes=("0.0", "1.0"),
     lipschitz=1.0,
 )
 def hard_tanh(x: Any, min_val: Any, max_val: Any) -> Any:
@@ -151,6 +154,7 @@ def _(y: Any, min_val: Any, max_val: Any) -> Any:
         "(min_val - offset) / slope": ("min(0.0, slope)", "max(0.0, slope)"),
         "(max_val - offset) / slope": ("max(0.0, slope)", "min(0.0, slope)"),
     },
+    slopes=("0.0", "slope"),
     lipschitz=1.0,
 )
 def clipped_linear(x: Any, slope: Any, offset: Any, min_val: Any, max_val: Any) -> Any:
@@ -212,6 +216,7 @@ def hard_gate(x: Any, slope: Any, offset: Any) -> Any:
         "-offset / sixth(slope)": ("min(0.0, slope)", "max(0.0, slope)"),
         "(1.0 - offset) / sixth(slope)": ("max(0.0, slope)", "min(0.0, slope)"),
     },
+    slopes=("0.0", "sixth(slope)"),
     lipschitz=0.1666666666666667,
     bound=3.0,
 )
@@ -305,6 +310,7 @@ def _(x: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"-1.0": ("0.0", "0.5"), "1.0": ("0.5", "0.0")},
+    slopes=("0.0", "0.5"),
     lipschitz=0.5,
 )
 def sparse_sigmoid(x: Any) -> Any:

@@ -159,7 +159,7 @@ class Definition:
 
     name: str
     doc: str
-    family: str  #: "elementwise" or "rowwise"
+    family: str  #: "elementwise", "rowwise", or "loss": of x and a label, with the derivative with respect to x
     params: dict[str, float | None]  #: defaults in declared order; None: required
     aliases: tuple[str, ...]
     cost: str
@@ -181,6 +181,7 @@ class Definition:
     bound: float  #: ULP of the value in float32, accuracy "fast"; derivatives have DERIVATIVE_BOUND
     reach: dict[str, float]  #: by type: the largest magnitude of x for which the bounds hold; everywhere if it is not named
     examples: tuple[tuple[float, ...], ...]  #: parameters that tests try; the first where one has no default
+    slopes: tuple[str, ...]  #: the two values of the derivative, if there are no others, expressions in the parameters
     randomized: str  #: the function whose parameter is drawn between this one's two when training; empty: none
     output_requires: str  #: what parameters must fulfil for the derivative to follow from the output, an expression; empty: nothing
     roles: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -217,6 +218,18 @@ class Definition:
 
         return add
 
+    def gradients(self, body: Callable[..., Any]) -> Definition:
+        """Decorator: the derivatives with respect to all learnable parameters, in their order, as one tuple."""
+
+        def one(i: int) -> Callable[..., Any]:
+            def gradient(*args: Any) -> Any:
+                return body(*args)[i]
+
+            return gradient
+
+        self.roles |= {f"gradient_{parameter}": Primitive(one(i)) for i, parameter in enumerate(self.learnable)}
+        return self
+
 
 def sixth(slope: Any) -> Any:
     """1/6 for a slope that is 1/6 rounded to one of the float types (hard_sigmoid and hard_silu take it for that), else the slope."""
@@ -237,6 +250,8 @@ def evaluate(expression: str, params: Mapping[str, Any]) -> Any:
 
 #: Every activation by name, in the order of definition. Filled by the decorator.
 DEFINITIONS: dict[str, Definition] = {}
+#: Every elementwise loss by name; their functions take ``(x, t, *params)``, with t the label.
+LOSSES: dict[str, Definition] = {}
 
 
 def activation(
@@ -261,6 +276,7 @@ def activation(
     bound: float = 4.0,
     reach: dict[str, float] | None = None,
     examples: tuple[tuple[float, ...], ...] = (),
+    slopes: tuple[str, ...] = (),
     randomized: str = "",
     output_requires: str = "",
 ) -> Callable[[Callable[..., Any]], Definition]:
@@ -282,10 +298,10 @@ def activation(
         definition = Definition(
             body.__name__, body.__doc__ or "", family, dict(params or {}), aliases, cost, learnable, formula, display or formula,
             derivative_formula, value_range, dict(limits or {}), dict(roots or {}), integers, source,
-            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, randomized, output_requires,
-            {"value": Primitive(body) if family == "elementwise" else body},
+            monotonicity, continuity, dict(kinks or {}), lipschitz, bound, dict(reach or {}), examples, slopes, randomized, output_requires,
+            {"value": body if family == "rowwise" else Primitive(body)},
         )  # fmt: skip
-        DEFINITIONS[definition.name] = definition
+        (LOSSES if family == "loss" else DEFINITIONS)[definition.name] = definition
         return definition
 
     return register

@@ -58,6 +58,7 @@ def _(y: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
     lipschitz=1.0,
     bound=3.0,
 )
@@ -143,6 +144,7 @@ def _(x: Any, scale: Any, bias: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("alpha", "1.0")},
+    slopes=("alpha", "1.0"),
     lipschitz=1.0,
     bound=3.0,
     output_requires="alpha >= 0",
@@ -175,6 +177,7 @@ def _(y: Any, alpha: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("alpha", "1.0")},
+    slopes=("alpha", "1.0"),
     lipschitz=1.0,
     bound=3.0,
 )
@@ -206,6 +209,7 @@ def _(x: Any, alpha: Any) -> Any:
     monotonicity="increasing",
     continuity="C0",
     kinks={"0.0": ("(lower + upper) / 2", "1.0")},
+    slopes=("(lower + upper) / 2", "1.0"),
     lipschitz=1.0,
     output_requires="lower + upper >= 0",
 )
@@ -235,6 +239,7 @@ def _(y: Any, lower: Any, upper: Any) -> Any:
     source="PyTorch",
     continuity="discontinuous",
     kinks={"threshold": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
     output_requires="value <= threshold",
 )
 def threshold(x: Any, threshold: Any, value: Any) -> Any:
@@ -265,6 +270,7 @@ def _(y: Any, threshold: Any, value: Any) -> Any:
     monotonicity="increasing",
     continuity="discontinuous",
     kinks={"threshold": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
     output_requires="threshold >= 0",
 )
 def thresholded_relu(x: Any, threshold: Any) -> Any:

@@ -24,6 +24,8 @@ from .primitives import (
     exp,
     exp_down_low,
     exp_split,
+    expm1,
+    log1p,
 )
 
 
@@ -61,9 +63,33 @@ def log_positive(u: Any) -> Any:
 
 
 @primitive
-def power_unit(u: Any, power: Any) -> Any:
-    """u ** power for 0 < u <= 1."""
-    return exp(power * log_positive(max(u, pick(u, 1e-37, 1e-307))))
+def entmax_term(d: Any, t: Any, a: Any) -> Any:
+    """(1 + a (d - t))^(1 / a), 0 where the base is not positive; exp(d - t) for a = 0."""
+    e = d - t
+    return exp(e if a == 0.0 else log1p(max(a * e, -1.0)) / a)
+
+
+#: (w / (1 + w) - log1p(w)) / w^2 next to 0: -1/2 + 2/3 w - 3/4 w^2 ...
+SLOPE = (
+    -0.5, 0.6666666666666666, -0.75, 0.8, -0.8333333333333334, 0.8571428571428571,
+    -0.875, 0.8888888888888888, -0.9, 0.9090909090909091, -0.9166666666666666, 0.9230769230769231,
+)  # fmt: skip
+
+
+@primitive
+def entmax_slopes(y: Any, a: Any) -> Any:
+    """(g, h) with g = y^(1 - a) and h = (g w - a y log(y)) / a^2, w = y^a - 1, for y >= 0; both 0 at 0.
+
+    Next to w = 0, where h cancels, it is y u^2 times the series, u = w / a, whose limit for a = 0 is log(y).
+    """
+    p = max(y, pick(y, 1e-37, 1e-307))
+    log_p = log_positive(p)
+    g = exp((1.0 - a) * log_p)
+    w = expm1(a * log_p)
+    u = log_p if a == 0.0 else w / a
+    near = y * (u * u) * poly(w, SLOPE, SLOPE)
+    far = (g * w - a * y * log_p) / (a * a)
+    return y if y == 0.0 else g, y if y == 0.0 else (near if abs(w) < 0.03125 else far)
 
 
 # ---------------------------------------------------------------- the functions, here of one row, a sequence of NumPy floats
@@ -197,10 +223,8 @@ def entmax15(x: Any) -> Any:
 )
 def entmax(x: Any, alpha: Any) -> Any:
     """The family from softmax (alpha 1) over entmax15 (1.5) to sparsemax (2) and beyond; alpha at least 1, computed in float64."""
-    z = [(alpha - 1) * (v - reduce(max, x, -inf)) for v in x]
-    low, high = -1.0, 0.0
+    largest, low, high = reduce(max, x, -inf), 0.0, log(len(x))
     for _ in range(60):
-        tau = (low + high) / 2
-        total = fsum(max(v - tau, 0.0) ** (1 / (alpha - 1)) for v in z)
-        low, high = (tau, high) if total >= 1 else (low, tau)
-    return [max(v - low, 0.0) ** (1 / (alpha - 1)) for v in z]
+        t = (low + high) / 2
+        low, high = (t, high) if fsum(entmax_term(v - largest, t, alpha - 1) for v in x) >= 1 else (low, t)
+    return [entmax_term(v - largest, low, alpha - 1) for v in x]

@@ -21,6 +21,7 @@ from .rectifiers import either_side
     monotonicity="increasing",
     continuity="C0",
     kinks={"-lambd": ("1.0", "0.0"), "lambd": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
     lipschitz=1.0,
     output_requires="lambd >= 0",
 )
@@ -51,6 +52,7 @@ def _(y: Any, lambd: Any) -> Any:
     monotonicity="increasing",
     continuity="discontinuous",
     kinks={"-lambd": ("1.0", "0.0"), "lambd": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
 )
 def hard_shrink(x: Any, lambd: Any) -> Any:
     """Hard thresholding: the input where its magnitude is above `lambd`, 0 elsewhere."""
@@ -79,6 +81,7 @@ def _(y: Any, lambd: Any) -> Any:
     monotonicity="increasing",
     continuity="discontinuous",
     kinks={"-lambd": ("1.0", "0.0"), "lambd": ("0.0", "1.0")},
+    slopes=("0.0", "1.0"),
     output_requires="(lambd >= 0) & (bias <= lambd)",
 )
 def shrink(x: Any, lambd: Any, bias: Any) -> Any:

@@ -14,6 +14,8 @@ from .primitives import (
     HUGE_64,
     TINY_32,
     TINY_64,
+    UP_32,
+    UP_64,
     add,
     divide,
     exact_add,
@@ -21,6 +23,7 @@ from .primitives import (
     exact_multiply,
     exp_down,
     exp_down_pair,
+    exp_split,
     expm1_down,
     grow,
     multiply,
@@ -349,6 +352,21 @@ def _(x: Any) -> Any:
     a = min(abs(x), pick(x, -GONE_32, -GONE_64))
     p, s = exp_down(-a)
     return gate_slopes(x, a, 0.0, p, s)
+
+
+@primitive
+def silu_gate(x: Any) -> Any:
+    """silu and its derivative as factors of products (`cpu/pipeline.hpp`), in float32 only: one exponential, one division.
+
+    Value within 3 ULP. Derivative within 5 ULP, or 2^-24 next to its root; the exact form costs twice as much.
+    """
+    c = min(max(x, -131.0), 42.0)  # from 42 on it is x itself
+    p, s = exp_split(-c, pick(x, UP_32, UP_64))
+    e = fma(p, s, s)  # exp(-x) and 1 + exp(-x), both times TINY
+    r = 1.0 / (e + pick(x, TINY_32, TINY_64))
+    value = (c * r) * pick(x, TINY_32, TINY_64)
+    slope = (r * fma(c, e * r, 1.0)) * pick(x, TINY_32, TINY_64)
+    return x if x > 42.0 else value, slope
 
 
 @silu.second_derivative

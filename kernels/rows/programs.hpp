@@ -10,8 +10,8 @@
 //   weight(at)                 of a class, if has_weight
 //   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum2(term) of a term that gives two results
 //   each(body)                 body(at) for every element; put(at, value) inside it gives the result
-//   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it; recall(at, term) is that value again,
-//                              or term() where an executor has no room to keep it
+//   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it, if it has room (where there is a result like
+//                              x there may be); recall(at, term) is that value again, or term() if not; recall_only(at) for what has no term
 //   peek(place) poke(place, v) x at one place of the row; writes the result there, after `each`
 //   pack(U)                    as F
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
@@ -61,9 +61,9 @@ template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
     return m;
 }
 
-// The terms, remembered if so asked, and their sum.
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(Row &row) {
-    Exponentials<Row> s(row, largest_of(row));
+// The terms, remembered if so asked and the row has room for them, and their sum.
+template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(Row &row, const typename Row::U &largest) {
+    Exponentials<Row> s(row, largest);
     const auto keep = [&](auto at, auto v) FASTACT_INLINE {
         if constexpr (remember) return row.remember(at, v);
         else return v;
@@ -74,13 +74,17 @@ template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponenti
     if (row.has_sink) s.total = s.total + s.term_of(row.sink);
     return s;
 }
+// A term anew, or as remembered.
+template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, const Exponentials<Row> &s, At at) {
+    return row.recall(at, [&]() FASTACT_INLINE { return s.term(row.x(at)); });
+}
 
 // log(sum(exp(x - largest))) and lse. One dominant element leaves to the others a sum that may be far below its own last bit: then that is
 // summed alone, from `term`, which gives what was added up.
 template <class Row, class Term> FASTACT_FUNCTION void take_logarithm(Row &row, Exponentials<Row> &s, Term term) {
     using F = typename Row::F;
     s.log_total = lanes([](double t, double u) { return log_of(t) - u; }, s.total, s.log_unit);
-    const auto close = [](double l) { return l < 0x1p-20; };
+    const auto close = [](double l) { return l < (is_float64<F> ? 0.4 : 0x1p-20); };
     if (any(close, s.log_total)) {
         const F zero = lit<F>(0.0), own = s.term(s.m);
         auto rest = row.sum([&](auto at) FASTACT_INLINE {
@@ -92,16 +96,17 @@ template <class Row, class Term> FASTACT_FUNCTION void take_logarithm(Row &row, 
     }
     row.lse = s.largest + s.log_total;
 }
-// Infinite logits: lse is infinite too, but NaN if anything is. Before x is overwritten.
-template <class Row> FASTACT_FUNCTION void mend_infinite(Row &row, const typename Row::U &largest) {
+// Infinite logits: lse is infinite too, but NaN if anything is. What is to be added to lse, found before x is overwritten.
+template <class Row> FASTACT_FUNCTION typename Row::U nan_among_infinite(const Row &row, const typename Row::U &largest) {
     using F = typename Row::F;
-    const auto infinite = [](double m) { return m - m != 0.0; };
-    if (!any(infinite, largest)) return;
-    const auto nan = row.sum([&](auto at) FASTACT_INLINE {
+    if (!any([](double m) { return m - m != 0.0; }, largest)) return largest;
+    return row.sum([&](auto at) FASTACT_INLINE {
         const F x = row.x(at);
         return select(x == x, lit<F>(0.0), x);
     });
-    row.lse = lanes([&](double m, double l, double n) { return infinite(m) ? m + n : l; }, largest, row.lse, nan);
+}
+template <class Row> FASTACT_FUNCTION void mend_infinite(Row &row, const typename Row::U &largest, const typename Row::U &nan) {
+    row.lse = lanes([](double m, double l, double n) { return m - m != 0.0 ? m + n : l; }, largest, row.lse, nan);
 }
 
 // ---------------------------------------------------------------- softmax
@@ -135,21 +140,24 @@ template <class Row> FASTACT_FUNCTION void one_hot(Row &row) {
 
 template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
     if (row.hard) return one_hot(row);
-    if (row.wants_lse) {  // before x is overwritten
-        auto s = exponentials<false>(row);
-        take_logarithm(row, s, [&](auto at) FASTACT_INLINE { return s.term(row.x(at)); });
-        mend_infinite(row, s.largest);
+    const auto largest = largest_of(row);
+    typename Row::U nan = largest;
+    if (row.wants_lse) nan = nan_among_infinite(row, largest);
+    auto s = exponentials<true>(row, largest);
+    const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
+    if (row.wants_lse) {
+        take_logarithm(row, s, e);
+        mend_infinite(row, largest, nan);
         if (!row.wants_result) return;
     }
-    const auto s = exponentials<true>(row);
     const auto scale = scale_of(row, s.total);
-    row.each([&](auto at) FASTACT_INLINE { row.put(at, scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale)); });
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, scaled(e(at), scale)); });
 }
 
 template <class Row> FASTACT_FUNCTION void softmax_backward(Row &row) {
-    const auto s = exponentials<true>(row);
+    const auto s = exponentials<true>(row, largest_of(row));
     const auto scale = scale_of(row, s.total);
-    const auto y = [&](auto at) FASTACT_INLINE { return scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale); };
+    const auto y = [&](auto at) FASTACT_INLINE { return scaled(recalled(row, s, at), scale); };
     auto dot = -row.row_grad;
     if (row.has_grad) dot = dot + row.sum([&](auto at) FASTACT_INLINE { return row.g(at) * y(at); });
     const auto d = row.pack(dot);
@@ -166,20 +174,20 @@ template <class Row> FASTACT_FUNCTION void softmax_backward_from_output(Row &row
 
 template <class Row> FASTACT_FUNCTION void log_softmax(Row &row) {
     using F = typename Row::F;
-    auto s = exponentials<false>(row);
+    auto s = exponentials<false>(row, largest_of(row));
     take_logarithm(row, s, [&](auto at) FASTACT_INLINE { return s.term(row.x(at)); });
-    if (row.wants_lse) mend_infinite(row, s.largest);
+    if (row.wants_lse) mend_infinite(row, s.largest, nan_among_infinite(row, s.largest));
     // x - lse with lse in two parts: the first difference is exact where it is small.
     const F high = row.pack(s.largest + s.log_total), low = row.pack((s.largest - row.unpacked(high)) + s.log_total);
     row.each([&](auto at) FASTACT_INLINE { row.put(at, (row.x(at) - high) - low); });
 }
 
 template <class Row> FASTACT_FUNCTION void log_softmax_backward(Row &row) {
-    const auto s = exponentials<true>(row);
+    const auto s = exponentials<true>(row, largest_of(row));
     const auto scale = scale_of(row, s.total);
     const auto sum = row.sum([&](auto at) FASTACT_INLINE { return row.g(at); }) - row.row_grad;
     const auto d = row.pack(sum);
-    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.g(at) - scaled(row.recall(at, [&] { return s.term(row.x(at)); }), scale) * d); });
+    row.each([&](auto at) FASTACT_INLINE { row.put(at, row.g(at) - scaled(recalled(row, s, at), scale) * d); });
     if (row.has_sink) row.dsink = -sum * sink_share(row, s);
 }
 
@@ -300,79 +308,64 @@ template <class Row> FASTACT_FUNCTION void entmax15_backward_from_output(Row &ro
     entmax_gradient(row, [&](auto at) FASTACT_INLINE { return fsqrt(row.x(at)); });
 }
 
-// General alpha, always in float64. y = u^(1 / (alpha - 1)) with u = (alpha - 1) (x - largest) - tau; alpha 1 is softmax. For alpha <= 2
-// Newton's method as above; beyond, the sum is not convex: bisection.
-template <class Row> FASTACT_FUNCTION auto entmax_threshold(Row &row, typename Row::F m) {
+// General alpha, always in float64: y = (1 + a (d - t))^(1 / a) with a = alpha - 1, d = x - largest and the threshold t in [0, log n], which
+// for a = 0 is softmax, without a case of its own. For alpha <= 2 Newton's method as above; beyond, the sum is not convex: bisection.
+template <class Row> FASTACT_FUNCTION typename Row::U entmax_threshold(Row &row, typename Row::F m, const typename Row::U &a) {
     using F = typename Row::F;
-    const F slope = row.pack(row.alpha - 1.0), zero = lit<F>(0.0);
-    const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
-    const auto sums = [&](const auto &tau) FASTACT_INLINE {
-        const F t = row.pack(tau);
-        return row.sum2([&](auto at) FASTACT_INLINE {
-            const F u = (row.x(at) - m) * slope - t;
-            const F p = select(u <= zero, zero, defs::power_unit(u, power));
-            return Results<F, 2>{p, select(u <= zero, zero, p / u)};
+    using U = typename Row::U;
+    const F power = row.pack(a);
+    const double n = static_cast<double>(row.n);
+    U low = lanes([](double) { return 0.0; }, a), t = low;
+    U high = lanes([n](double a) { return a == 0.0 ? log_of(n) : (1.0 - exp_of(-a * log_of(n))) / a; }, a);
+    for (int i = 0; i < 200; i++) {
+        const F at_t = row.pack(t);
+        const auto found = row.sum2([&](auto at) FASTACT_INLINE {  // y, and its slope in t
+            const F d = row.x(at) - m, y = defs::entmax_term(d, at_t, power);
+            return Results<F, 2>{y, select(y == lit<F>(0.0), y, y / (lit<F>(1.0) + power * (d - at_t)))};
         });
-    };
-    auto tau = threshold(row, [&](const auto &tau) FASTACT_INLINE {
-        const auto found = sums(tau);
-        return lanes([](double a, double t, double s, double d) { return a > 2.0 || a == 1.0 ? t : t + (s - 1.0) * (a - 1.0) / d; }, row.alpha, tau, found.a, found.b);
-    });
-    if (any([](double a) { return a > 2.0; }, row.alpha)) {
-        auto low = lanes([](double) { return -1.0; }, row.alpha), high = lanes([](double) { return 0.0; }, row.alpha);
-        for (int i = 0; i < 64; i++) {
-            const auto middle = lanes([](double a, double b) { return 0.5 * (a + b); }, low, high);
-            const auto sum = sums(middle).a;
-            low = lanes([](double l, double m, double s) { return s >= 1.0 || s != s ? m : l; }, low, middle, sum);
-            high = lanes([](double h, double m, double s) { return s >= 1.0 || s != s ? h : m; }, high, middle, sum);
-        }
-        tau = lanes([](double a, double t, double l) { return a > 2.0 ? l : t; }, row.alpha, tau, low);
+        const U next = lanes(
+            [i](double a, double t, double s, double slope, double low, double high) {
+                if (s != s) return s;
+                if (a <= 1.0) return t + (s - 1.0) / slope;
+                return i < 64 ? 0.5 * ((s >= 1.0 && i > 0 ? t : low) + (s >= 1.0 || i == 0 ? high : t)) : t;
+            },
+            a, t, found.a, found.b, low, high);
+        low = lanes([](double low, double t, double s) { return s >= 1.0 && t > low ? t : low; }, low, t, found.a);
+        high = lanes([](double high, double t, double s) { return s < 1.0 && t < high ? t : high; }, high, t, found.a);
+        const bool moves = any([](double a, double t, double next) { return a <= 1.0 ? next > t : next != t; }, a, t, next);
+        t = lanes([](double a, double t, double next) { return a <= 1.0 && t > next ? t : next; }, a, t, next);
+        if (!moves) break;
     }
-    return tau;
+    return t;
 }
 // Remembers y, which sums to one.
 template <class Row> FASTACT_FUNCTION void remember_entmax(Row &row) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0);
-    const F slope = row.pack(row.alpha - 1.0), t = row.pack(entmax_threshold(row, m)), soft = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 0.0; }, row.alpha));
-    const F power = row.pack(lanes([](double a) { return a == 1.0 ? 1.0 : 1.0 / (a - 1.0); }, row.alpha));
-    const auto y = [&](auto at) FASTACT_INLINE {
-        const F x = row.x(at), u = (x - m) * slope - t;
-        return select(soft > zero, defs::softmax_term(x, m), select(u <= zero, zero, defs::power_unit(u, power)));
-    };
-    const F total = row.pack(row.sum([&](auto at) FASTACT_INLINE { return y(at); }));
-    row.each([&](auto at) FASTACT_INLINE { row.remember(at, y(at) / total); });
+    const auto a = row.alpha - 1.0;
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); }));
+    const F t = row.pack(entmax_threshold(row, m, a)), power = row.pack(a);
+    const F total = row.pack(row.sum([&](auto at) FASTACT_INLINE { return row.remember(at, defs::entmax_term(row.x(at) - m, t, power)); }));
+    row.each([&](auto at) FASTACT_INLINE {
+        row.remember(at, row.recall(at, [&]() FASTACT_INLINE { return defs::entmax_term(row.x(at) - m, t, power); }) / total);
+    });
 }
 template <class Row> FASTACT_FUNCTION void entmax(Row &row) {
     remember_entmax(row);
     row.each([&](auto at) FASTACT_INLINE { row.put(at, row.recall_only(at)); });
 }
+// With g = y^(2 - alpha) and q = g / sum(g), d alpha is sum(grad (h - q sum(h))); h in `entmax_slopes`.
 template <class Row, class Value> FASTACT_FUNCTION void entmax_gradients(Row &row, Value y) {
     using F = typename Row::F;
-    const F zero = lit<F>(0.0), power = row.pack(lanes([](double a) { return 2.0 - a; }, row.alpha));
-    const auto slope = [&](auto at) FASTACT_INLINE {
-        const F v = y(at);
-        return select(v <= zero, zero, defs::power_unit(v, power));
-    };
+    const F power = row.pack(row.alpha - 1.0);
+    const auto slope = [&](auto at) FASTACT_INLINE { return defs::entmax_slopes(y(at), power).a; };
     if (row.wants_dalpha) {
-        // d alpha = sum g (y - q) / (alpha - 1)^2 - sum g (y log y - q h) / (alpha - 1), q = s / sum(s), h = sum y log y;
-        // for alpha 1 its limit sum g y (log y (log y - 2 h) ...) / 2 is not offered: NaN.
-        const auto log_term = [&](auto at) FASTACT_INLINE {
-            const F v = y(at);
-            return select(v <= zero, zero, v * defs::log_positive(v));
-        };
-        const auto sg = row.sum2([&](auto at) FASTACT_INLINE {
-            const F s = slope(at);
-            return Results<F, 2>{s, s * row.g(at)};
+        const auto sums = row.sum2([&](auto at) FASTACT_INLINE { return defs::entmax_slopes(y(at), power); });
+        const auto products = row.sum2([&](auto at) FASTACT_INLINE {
+            const auto s = defs::entmax_slopes(y(at), power);
+            const F v = y(at), g = select(v == lit<F>(0.0), v, row.g(at));
+            return Results<F, 2>{s.a * g, s.b * g};
         });
-        const auto yg = row.sum2([&](auto at) FASTACT_INLINE { return Results<F, 2>{y(at) * row.g(at), log_term(at) * row.g(at)}; });
-        const auto h = row.sum(log_term);
-        row.dalpha = lanes(
-            [](double a, double s, double sg, double yg, double lg, double h) {
-                const double mean = sg / s, b = a - 1.0;
-                return (yg - mean) / (b * b) - (lg - mean * h) / b;
-            },
-            row.alpha, sg.a, sg.b, yg.a, yg.b, h);
+        row.dalpha = lanes([](double g, double h, double gg, double gh) { return gh - gg / g * h; }, sums.a, sums.b, products.a, products.b);
     }
     entmax_gradient(row, slope);
 }
@@ -386,11 +379,21 @@ template <class Row> FASTACT_FUNCTION void entmax_backward_from_output(Row &row)
 
 // ---------------------------------------------------------------- losses
 
+// Whether rows are ignored: all (they are done then) or some, whose elements become 0 whatever they hold.
+template <class Row> FASTACT_FUNCTION bool all_ignored(Row &row) {
+    if (any([](double on) { return on != 0.0; }, row.active)) return false;
+    row.loss = lanes([](double) { return 0.0; }, row.active);
+    if (row.wants_result) row.each([&](auto at) FASTACT_INLINE { row.put(at, lit<typename Row::F>(0.0)); });
+    return true;
+}
+template <class F> FASTACT_FUNCTION F unless_ignored(bool some, F active, F v) { return some ? select(active == lit<F>(0.0), lit<F>(0.0), v) : v; }
+
 // a (lse - x[label]) + b sum_j w_j (lse - x_j) + z lse^2 with a = (1 - smoothing) w[label], b = smoothing / n; with soft labels, weights t_j w_j
 // in the place of both. The gradient is p_j (a + b sum w + 2 z lse) less the weights.
 template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     using F = typename Row::F;
-    const bool smooth = row.smoothing > 0.0;
+    if (all_ignored(row)) return;
+    const bool smooth = row.smoothing > 0.0, some = any([](double on) { return on == 0.0; }, row.active);
     const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
     const auto largest = largest_of(row);
     const F m = row.pack(largest), zero = lit<F>(0.0);
@@ -410,8 +413,8 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     }
     const auto labelled = row.has_soft ? largest : row.peek(row.label);
     const bool full = row.wants_result;
-    auto s = full ? exponentials<true>(row) : exponentials<false>(row);
-    const auto e = [&](auto at) FASTACT_INLINE { return full ? row.recall(at, [&] { return s.term(row.x(at)); }) : s.term(row.x(at)); };
+    auto s = exponentials<true>(row, largest);
+    const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
     take_logarithm(row, s, e);
     const double z = row.z_loss;
     row.loss = lanes(
@@ -421,22 +424,22 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
         row.active, a, weights, products, s.largest, s.log_total, labelled, row.lse);
     if (!full) return;
     // What multiplies a probability; the label's own element once more, from what the others leave of 1.
-    const double scale = row.row_scale;
-    const auto factor = lanes([&](double on, double a, double w, double lse) { return on == 0.0 ? 0.0 : scale * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse);
+    const auto scale = lanes([&](double on, double g) { return on == 0.0 ? 0.0 : g * row.row_scale; }, row.active, row.row_grad);
+    const auto factor = lanes([&](double on, double a, double w, double lse, double s) { return on == 0.0 ? 0.0 : s * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse, scale);
     const F q = row.pack(lanes([](double f, double t) { return f == 0.0 ? 0.0 : f / t; }, factor, s.total));
-    const F off = row.pack(row.active * scale);
+    const F off = row.pack(scale), active = row.pack(row.active);
     const auto labels_e = s.term_of(labelled);
     typename Row::U own_weight = row.label_weight;
-    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, row.recall(at, [&] { return s.term(row.x(at)); }) * q - target(at) * off); });
-    else row.each([&](auto at) FASTACT_INLINE { row.put(at, row.recall(at, [&] { return s.term(row.x(at)); }) * q); });
+    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
+    else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
     if (row.has_soft) return;
     row.poke(row.label, lanes(
-        [&](double on, double a, double w, double lse, double own, double t, double ey) {
+        [&](double on, double a, double w, double lse, double own, double t, double ey, double s) {
             if (on == 0.0) return 0.0;
             // a (p - 1) = -a (total - e) / total
-            return scale * (-a * ((t - ey) / t) + (w + 2.0 * z * lse) * (ey / t) - b * own);
+            return s * (-a * ((t - ey) / t) + (w + 2.0 * z * lse) * (ey / t) - b * own);
         },
-        row.active, a, weights, row.lse, own_weight, s.total, labels_e));
+        row.active, a, weights, row.lse, own_weight, s.total, labels_e, scale));
 }
 
 // w[label] / n * sum over the other classes of max(0, margin + x_j - x[label])^power
@@ -444,7 +447,7 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     using F = typename Row::F;
     const auto own = row.peek(row.label);
     const F x_own = row.pack(own), margin = lit<F>(row.margin), zero = lit<F>(0.0), one = lit<F>(1.0);
-    const double alone = row.margin > 0.0 ? row.margin : 0.0, scale = row.row_scale / static_cast<double>(row.n);
+    const double alone = row.margin > 0.0 ? row.margin : 0.0;
     const int power = row.power;
     const auto sums = row.sum2([&](auto at) FASTACT_INLINE {  // of the terms, and of their slopes
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
@@ -453,17 +456,18 @@ template <class Row> FASTACT_FUNCTION void multi_margin(Row &row) {
     const double n = static_cast<double>(row.n);
     row.loss = lanes([&](double on, double w, double s) { return on == 0.0 ? 0.0 : w * (s - (power == 1 ? alone : alone * alone)) / n; }, row.active, row.label_weight, sums.a);
     if (!row.wants_result) return;
-    const F q = row.pack(lanes([&](double on, double w) { return on * w * scale; }, row.active, row.label_weight));
+    const auto scale = lanes([&](double on, double w, double g) { return on == 0.0 ? 0.0 : w * g * row.row_scale / n; }, row.active, row.label_weight, row.row_grad);
+    const F q = row.pack(scale);
     row.each([&](auto at) FASTACT_INLINE {
         const F v = (row.x(at) - x_own) + margin, h = pymax(v, zero);
         row.put(at, q * (power == 1 ? select(v > zero, one, zero) : h + h));
     });
     row.poke(row.label, lanes(
-        [&](double on, double w, double s) {
+        [&](double on, double q, double s) {
             const double own_slope = power == 1 ? (alone > 0.0 ? 1.0 : 0.0) : 2.0 * alone;
-            return on == 0.0 ? 0.0 : -w * scale * (s - own_slope);
+            return on == 0.0 ? 0.0 : -q * (s - own_slope);
         },
-        row.active, row.label_weight, sums.b));
+        row.active, scale, sums.b));
 }
 
 // ---------------------------------------------------------------- all of them
