@@ -152,6 +152,13 @@ def test_the_access_pattern(compiler: nvrtc.Nvrtc) -> None:
     assert not [word for word in (".ftz", ".approx", ".full", ".local", "call") if word in ptx]
 
 
+@pytest.mark.parametrize("text", [PIPELINE, MASK, rows("softmax", "backward", "float32", False, "Warp", ("RESULT", "GRAD"))])
+def test_registers_hold_it_all(compiler: nvrtc.Nvrtc, text: str) -> None:
+    """No array of the kernels' own is in memory, and nothing is called."""
+    ptx = compiler.compile(text, "compute_90").decode()
+    assert not [word for word in (".ftz", ".approx", ".full", ".local", "call.") if word in ptx]
+
+
 def test_a_mistake_is_shown(compiler: nvrtc.Nvrtc) -> None:
     with pytest.raises(nvrtc.NvrtcError, match=r"(?s)does not compile wrong\.cu for sm_90.*identifier \"nonsense\" is undefined"):
         compiler.compile("__device__ int f() { return nonsense; }", "sm_90", "wrong.cu")

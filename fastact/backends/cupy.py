@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import cache
 from ..kernels import lower
-from ..rows import Rows
+from ..rows import Rows, Spread
 from . import nvrtc
 from .pipelines import NUMBER, Pipeline, mask_entry
 from .stages import BLOCKS, TEAM, Stage, power, spread, stage_entries, walk, working_type
@@ -440,7 +440,8 @@ class CupyBackend:
     def rows(self, call: Rows) -> None:
         """A row-wise call on CuPy arrays of one device."""
         outer, n, inner = call.x.shape
-        rows, device = outer * inner, int(call.x.device.id)
+        given = {name: a.data if isinstance(a, Spread) else a for name, a in vars(call).items() if hasattr(a, "data")}
+        rows, device = outer * inner, one_device(given)
         if rows == 0 or (n == 0 and call.lse is None and call.loss is None):
             return
         has = {
