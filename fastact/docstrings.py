@@ -235,7 +235,10 @@ def rowwise(definition: Definition, function: Any) -> str:
     """The docstring of a row-wise activation."""
     gone = "-inf" if definition.name == "log_softmax" else "0"
     seed = ", seed=0" if "seed" in function.options else ""
-    ways = ["``backward(grad, x)`` computes the output anew" + (", ``backward_from_output(grad, y)`` takes it." if function.kind.from_output else ".")]
+    ways = [
+        "``backward(grad, x)`` computes the output anew"
+        + (", ``backward_from_output(grad, y)`` takes it." if function.kind.from_output else ".")
+    ]
     return _document(
         definition,
         f"``{definition.name}(x) = {definition.display}``, along one axis or several.",
@@ -297,9 +300,7 @@ Raises
 """
 
 
-def _document(
-    definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str, shape: str | None = None
-) -> str:
+def _document(definition: Definition, formula: str, parameters: list[str], notes: list[str], example: str, shape: str | None = None) -> str:
     listed, noted = "\n".join(parameters), "\n\n".join(notes)
     given = " with the default parameters" if definition.params and None not in definition.params.values() else ""
     return f"""{inspect.cleandoc(definition.doc)}

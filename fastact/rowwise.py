@@ -294,9 +294,7 @@ class _Rows:
         inner = outer + len(self.axes)
         along = grouped.shape[outer:inner]
         if math.prod(along) > 1 and along != tuple(self.shape[i] for i in self.axes):  # broadcast along some of the axes only
-            grouped = library.broadcast_to(
-                grouped, (*grouped.shape[:outer], *(self.shape[i] for i in self.axes), *grouped.shape[inner:])
-            )
+            grouped = library.broadcast_to(grouped, (*grouped.shape[:outer], *(self.shape[i] for i in self.axes), *grouped.shape[inner:]))
             along = grouped.shape[outer:inner]
         grouped = library.ascontiguousarray(self.module.storage(grouped))
         inners = math.prod(grouped.shape[inner:])
@@ -339,7 +337,9 @@ class _Rows:
             raise ValueError(f"{label}: causal must be True, False or 'aligned', not {causal!r}")
         if causal is not False and causal is not np.False_:
             if len(self.axes) != 1 or self.axes[0] == 0:
-                raise ValueError(f"{label}: causal needs one axis, and one before it, that of the queries; axis is {self.axes} of {len(self.shape)}")
+                raise ValueError(
+                    f"{label}: causal needs one axis, and one before it, that of the queries; axis is {self.axes} of {len(self.shape)}"
+                )
             queries, axis = self.shape[self.axes[0] - 1], self.axes[0] - 1
             seen = library.arange(1, queries + 1, dtype="int64") + (self.n - queries if isinstance(causal, str) else 0)
             seen = seen.clip(0, self.n).reshape([queries if i == axis else 1 for i in self.rest])
@@ -393,7 +393,9 @@ def _flag(label: str, name: str, value: Any) -> bool:
 
 def _seed(label: str, seed: Any) -> int:
     if seed is None:
-        raise TypeError(f"{label}() missing required keyword argument 'seed', an integer; the same seed draws the same noise, so that backward can")
+        raise TypeError(
+            f"{label}() missing required keyword argument 'seed', an integer; the same seed draws the same noise, so that backward can"
+        )
     return noise.checked_seed(label, seed)
 
 
@@ -411,5 +413,3 @@ def _mask(label: str, where: Any, module: Any) -> Any:
     if where.dtype != np.bool_:
         raise TypeError(f"{label}: where must be an array of bool, not {where.dtype}")
     return where
-
-

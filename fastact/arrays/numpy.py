@@ -246,7 +246,9 @@ def lay_rows(
     def finish() -> Array:
         if target is not None and result.size and not np.shares_memory(target, result):
             place = _bits(result)
-            place[...] = target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            place[...] = (
+                target.reshape([shape[i] for i in order]).transpose(np.argsort(order)) if not adjacent else target.reshape(result.shape)
+            )
         return result
 
     return laid, target, finish

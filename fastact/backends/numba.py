@@ -34,7 +34,6 @@ Array = np.ndarray[Any, Any]
 Elementwise = Callable[[list[Array], list[float | Array], list[Array]], None]
 
 
-
 class _Guard:
     """The locks, and whether this process is a forked child.
 
