@@ -19,6 +19,7 @@ from .dispatch import backends, use_accuracy, use_backend
 from .fused import act_dropout, bias_act
 from .gated import GATED, GATED_ALIASES, Gated, gated
 from .learnable import FUNCTIONS as _LEARNABLE
+from .learnable import LearnedFunction
 from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
 from .rowwise import RowwiseActivation
@@ -40,6 +41,7 @@ __all__ = sorted(
         "LOSSES",
         "Loss",
         "Gated",
+        "LearnedFunction",
         "RowwiseActivation",
         "act_dropout",
         "backends",

@@ -1,4 +1,7 @@
-"""Activations with what stands next to them in models, in one pass: a bias, dropout. Backward draws dropped elements again: nothing is stored."""
+"""Activations with what stands next to them in models, in one pass: a bias, dropout.
+
+Backward draws again which elements were dropped: nothing is stored. Also packed masks of one bit an element.
+"""
 
 from __future__ import annotations
 

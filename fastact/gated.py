@@ -236,7 +236,7 @@ class _Call:
         if not common.broadcasts(array.shape, rows):
             raise ValueError(f"{self.label}: weight has shape {array.shape}, which does not broadcast to the rows' shape {rows}")
         array = array.reshape((1,) * (len(rows) - array.ndim) + tuple(array.shape))
-        return array.reshape(array.shape[: self.axis] + (1,) + array.shape[self.axis :])
+        return array.reshape((*array.shape[: self.axis], 1, *array.shape[self.axis :]))
 
     def factors(self, halves: Sequence[Any]) -> list[Factor]:
         found = []
@@ -478,7 +478,7 @@ _ALL = [
     _named("mul_and_silu", "identity", "silu", "second", "vLLM"),
     _named("geglu", "gelu", "identity", "first", "vLLM, TransformerEngine, ggml (GEGLU_ERF)", "gelu_and_mul", "geglu_erf"),
     _named("geglu_tanh", "gelu_tanh", "identity", "first", "vLLM, Liger, ggml (GEGLU), Megatron", "gelu_tanh_and_mul"),
-    _named("quick_geglu", "quick_gelu", "identity", "first", "ggml (GEGLU_QUICK), TransformerEngine (qgeglu), Megatron", "qgeglu", "geglu_quick"),
+    _named("quick_geglu", "quick_gelu", "identity", "first", "ggml, TransformerEngine, Megatron", "qgeglu", "geglu_quick"),
     _named("reglu", "relu", "identity", "first", "TransformerEngine, ggml"),
     _named("sreglu", "relu_squared", "identity", "first", "TransformerEngine"),
     _named("bilinear", "identity", "identity", "first", "Shazeer (2020)"),
@@ -499,10 +499,11 @@ def _find(name: str) -> Gated:
 
 
 def table() -> str:
-    """The table of docs/gated.md, in Markdown."""
+    """The table of docs/reference/gated.md, in Markdown."""
     lines = ["| name | a, b: in the order of memory | gate | layout | also called | who has it so |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| `{g.__name__}` | `{g.formula}` | {g.gate} half | {g._options['layout']} | {', '.join(f'`{a}`' for a in g.aliases)} | {g.users} |"
+        f"| `{g.__name__}` | `{g.formula}` | {g.gate} half | {g._options['layout']} | {aliases} | {g.users} |"
         for g in _ALL
+        for aliases in [", ".join(f"`{a}`" for a in g.aliases)]
     ]
     return "\n".join(lines) + "\n"

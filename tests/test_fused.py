@@ -166,7 +166,8 @@ def test_masks(name: str) -> None:
                 slopes = f.derivative(x.astype(np.float64), *given)
                 y, mask = f.forward_with_mask(x, *given)
                 assert same_bits(y, f(x, *given))
-                assert mask.dtype == np.uint8 and mask.size == -(-size // 8)
+                assert mask.dtype == np.uint8
+                assert mask.size == -(-size // 8)
                 bits = np.unpackbits(mask, bitorder="little")
                 assert not bits[size:].any()
                 if low != high:
@@ -177,14 +178,16 @@ def test_masks(name: str) -> None:
                 np.testing.assert_allclose(dx.astype(np.float64), expected, rtol=8 * float(np.spacing(DTYPES[dtype].type(1))), atol=1e-6)
                 if dtype == "float32":
                     again = f.forward_with_mask(x, *given, backend="numpy")
-                    assert (again[1] == mask).all() and again[0].dtype == x.dtype
+                    assert (again[1] == mask).all()
+                    assert again[0].dtype == x.dtype
 
 
 def test_mask_calls() -> None:
     x = normal(30, 50, dtype=np.float32)
     y, mask = fastact.leaky_relu.forward_with_mask(x, alpha=0.2)
     turned = fastact.leaky_relu.forward_with_mask(np.asfortranarray(x), alpha=0.2)
-    assert same_bits(turned[0], y) and (turned[1] == mask).all()
+    assert same_bits(turned[0], y)
+    assert (turned[1] == mask).all()
     expected = fastact.leaky_relu.backward(x, x, 0.2)
     for backend in BACKENDS:
         assert same_bits(fastact.leaky_relu.backward_from_mask(x, mask, 0.2, backend=backend), expected)

@@ -120,7 +120,8 @@ def test_any_activation(name: str) -> None:
         found = [f(values[0], backend="cython", **options), *tuples(f.backward(values[1], values[0], backend="cython", **options))]
         assert len(found) == 3 + len(f.learnable)
         for a, b in zip(found, expected, strict=True):
-            assert np.shape(a) == np.shape(b) and a.dtype == b.dtype == dtype
+            assert np.shape(a) == np.shape(b)
+            assert a.dtype == b.dtype == dtype
             np.testing.assert_allclose(a, b, rtol=3e-6 if dtype is np.float32 else 1e-13, atol=1e-6 if dtype is np.float32 else 1e-14)
 
 
@@ -221,7 +222,9 @@ def test_in_place() -> None:
         da, db = f.backward(grad, a, b)
         g = grad.copy()
         found = f.backward(g, a, b, out=(g, b))
-        assert found[0] is g and same_bits(g, da) and same_bits(b, db)
+        assert found[0] is g
+        assert same_bits(g, da)
+        assert same_bits(b, db)
 
 
 @pytest.mark.skipif("numba" not in BACKENDS, reason="numba is missing")
@@ -269,7 +272,8 @@ def test_objects() -> None:
     for f in (*GATED.values(), fastact.gated("mish"), fastact.gated(fastact.leaky_relu.with_defaults(alpha=0.3), gate="second")):
         assert pickle.loads(pickle.dumps(f)) is f
         assert copy.deepcopy(f) is f
-        assert f.__doc__ and f.formula in f.__doc__
+        assert f.__doc__
+        assert f.formula in f.__doc__
     assert fastact.gated("swish") is fastact.gated("silu") is not fastact.gated("silu", gate="second")
     assert all(getattr(fastact, alias) is f for alias, f in GATED_ALIASES.items())
     assert all(f"`{name}`" in table() for name in (*GATED, *GATED_ALIASES))
@@ -281,9 +285,12 @@ def test_empty_and_integers() -> None:
     for shape in ((0, 4), (3, 0), (0,)):
         x = np.zeros(shape, np.float32)
         y = fastact.swiglu(x)
-        assert y.shape == (*shape[:-1], shape[-1] // 2) and y.dtype == np.float32
+        assert y.shape == (*shape[:-1], shape[-1] // 2)
+        assert y.dtype == np.float32
         dx, dbias = fastact.swiglu.backward(y, x, bias=np.zeros(shape[-1], np.float32))
-        assert dx.shape == shape and not dbias.any() and dbias.shape == shape[-1:]
+        assert dx.shape == shape
+        assert not dbias.any()
+        assert dbias.shape == shape[-1:]
     assert fastact.reglu(np.array([3, -2])).dtype == np.float64
     assert fastact.reglu([3, -2]) == -6.0
 

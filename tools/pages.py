@@ -147,10 +147,26 @@ def index(all_facts: list[Facts]) -> str:
     return "\n".join([head, "", *table(["function", "value", "range", "continuity", "who else has it"], rows), ""])
 
 
+def gated() -> str:
+    """The table of gated functions."""
+    from fastact.gated import table as rows
+
+    text = """# Gated functions
+
+Written by `tools/pages.py`; do not edit.
+
+One array is split on an axis (`axis=-1`), or two are given: `swiglu(x)`, `swiglu(a, b)`. a is what comes first in memory. Frameworks agree
+that glu's gate is the second half and that of swiglu and its relatives the first; TransformerEngine's own `glu` alone has it the other way
+round, which is `gated("sigmoid")` here. `gated(activation, gate="first")` makes one of any activation.
+
+"""
+    return text + rows()
+
+
 def pages() -> dict[str, str]:
     """Every page by its file's name."""
     found = [f for f in fastact.catalogue() if f.family == "elementwise"]
-    return {"index.md": index(found), **{f"{f.name}.md": page(f) for f in found}}
+    return {"index.md": index(found), "gated.md": gated(), **{f"{f.name}.md": page(f) for f in found}}
 
 
 def main() -> None:

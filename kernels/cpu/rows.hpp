@@ -587,7 +587,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
     // The rows (o, c), w of them. `lying`: their elements are in the scratch tiles already, and results stay there.
     void tile(const R &prototype, std::size_t o, std::size_t c, std::size_t w, bool lying = false) {
         R row = prototype;
-        if (along && call.limits) row.n = call.limits[o] < 0 ? 0 : std::min(n, static_cast<std::size_t>(call.limits[o]));
+        if (along && call.limits) row.n = std::min(n, static_cast<std::size_t>(call.limits[o * call.inner + c]));
         const std::size_t base = (o * n * call.inner + c) * size;
         const bool direct = plain && along && !lying;                                 // nothing is copied
         const bool placed = direct || (!along && plain && !gathered && w == width);   // results go where they belong

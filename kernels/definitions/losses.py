@@ -127,7 +127,7 @@ def _(x: Any, t: Any) -> Any:
     formula="(x - t)**2",
     derivative_formula="2 (x - t)",
     value_range="[0, inf)",
-    aliases=("mse_loss", "mean_squared_error", "l2_loss"),
+    aliases=("mse_loss", "mean_squared_error"),  # optax's l2_loss is half of it
     cost="move",
     source="Gauss (1809)",
 )

@@ -428,7 +428,7 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const auto factor = lanes([&](double on, double a, double w, double lse, double s) { return on == 0.0 ? 0.0 : s * (a + w + 2.0 * z * lse); }, row.active, a, weights, row.lse, scale);
     const F q = row.pack(lanes([](double f, double t) { return f == 0.0 ? 0.0 : f / t; }, factor, s.total));
     const F off = row.pack(scale), active = row.pack(row.active);
-    const auto labels_e = s.term_of(labelled);
+    const auto labels_e = row.unpacked(s.term(row.pack(labelled)));
     typename Row::U own_weight = row.label_weight;
     if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
     else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
