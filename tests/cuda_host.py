@@ -23,7 +23,7 @@ from fastact.backends import nvrtc
 
 SHIM = Path(__file__).with_name("host_shim.hpp")
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-FLAGS = ("-std=c++20", "-O1", "-shared", "-fPIC", "-march=native", "-ffp-contract=off", "-fwrapv", "-Wno-unknown-pragmas")
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-march=native", "-ffp-contract=off", "-fwrapv", "-Wno-unknown-pragmas")
 ENTRY = re.compile(r'extern "C" __global__ void __launch_bounds__\(\d+\) (\w+)\(([^)]*)\)')
 
 

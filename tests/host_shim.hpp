@@ -58,16 +58,15 @@ static inline unsigned short half_from_float(float x) {
 #include <setjmp.h>
 #include <stdlib.h>
 #include <ucontext.h>
-#include <vector>
 struct Fiber {
     ucontext_t context;
     jmp_buf here;
-    std::vector<char> stack;
+    char *stack;
     bool started, done;
     unsigned long block, warp;  // how often it has waited for its block, and for its warp
 };
 static jmp_buf scheduler;
-static std::vector<Fiber> fibers;
+static Fiber fibers[1024];
 static unsigned self;
 static void (*body)(const void *);
 static const void *body_of;
@@ -91,7 +90,7 @@ static void meet(unsigned long Fiber::*count, unsigned first, unsigned last) {
 }
 static inline void __syncthreads() { meet(&Fiber::block, 0, blockDim.x); }
 template <class T> static T shuffled(T value, unsigned from) {
-    static T slot[2][2048];
+    static T slot[2][1024];
     static_assert(sizeof(T) <= 8);
     const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
     slot[turn][self] = value;
@@ -101,7 +100,7 @@ template <class T> static T shuffled(T value, unsigned from) {
 template <class T> static T __shfl_xor_sync(unsigned, T value, int lanes) { return shuffled(value, self ^ static_cast<unsigned>(lanes)); }
 
 static unsigned __ballot_sync(unsigned, bool one) {
-    static unsigned char slot[2][2048];
+    static unsigned char slot[2][1024];
     const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
     slot[turn][self] = one;
     meet(&Fiber::warp, first, last);
@@ -119,9 +118,9 @@ template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel
     blockDim.x = block, gridDim.x = grid;
     body = [](const void *k) { (*static_cast<const Kernel *>(k))(); };
     body_of = &kernel;
-    if (fibers.size() < block) fibers.resize(block);
+    if (block > sizeof fibers / sizeof *fibers) abort();
     for (blockIdx.x = 0; blockIdx.x < grid; blockIdx.x++) {
-        for (auto &f : fibers) f.started = f.done = false, f.block = f.warp = 0;
+        for (unsigned t = 0; t < block; t++) fibers[t].started = fibers[t].done = false, fibers[t].block = fibers[t].warp = 0;
         static bool running;  // static: what a jump leaves alone
         for (running = true; running;) {
             running = false;
@@ -132,9 +131,10 @@ template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel
                 if (_setjmp(scheduler)) continue;
                 if (f.started) _longjmp(f.here, 1);
                 f.started = true;
-                if (f.stack.empty()) f.stack.resize(1 << 17);
+                const size_t room = 1 << 17;
+                if (!f.stack) f.stack = static_cast<char *>(malloc(room));
                 getcontext(&f.context);
-                f.context.uc_stack.ss_sp = f.stack.data(), f.context.uc_stack.ss_size = f.stack.size(), f.context.uc_link = nullptr;
+                f.context.uc_stack.ss_sp = f.stack, f.context.uc_stack.ss_size = room, f.context.uc_link = nullptr;
                 makecontext(&f.context, enter, 0);
                 setcontext(&f.context);
             }

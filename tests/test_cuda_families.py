@@ -104,13 +104,14 @@ def options(chosen: dict[str, Any], shape: tuple[int, int, int], dtype: Any, rng
     return made | {name: draws[name]() for name in draws.keys() & chosen.keys()}
 
 
-@pytest.mark.parametrize("team", SHAPES)
-@pytest.mark.parametrize("program", VALUES)
+#: One team of threads is like another: what two programs do is tried with blocks.
+IN_BLOCKS = ("softmax", "entmax")
+
+
+@pytest.mark.parametrize(("program", "team"), [(p, t) for p in VALUES for t in SHAPES if t != "block" or p in IN_BLOCKS])
 def test_row_values(fake: Any, program: str, team: str) -> None:
     kind = "float32" if team != "warp" else "float64"
     shape, dtype, rng = SHAPES[team], DTYPES[kind], np.random.default_rng(len(program))
-    if team == "block" and program not in ("softmax", "entmax"):
-        pytest.skip("one team of threads is like another")
     x = rng.normal(0, 3, shape).astype(dtype)
     chosen = options(VALUES[program], shape, dtype, rng)
     call = Rows(program, "value", kind, False, x, out=np.full(shape, np.nan, dtype), **chosen)
@@ -118,13 +119,10 @@ def test_row_values(fake: Any, program: str, team: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=8 * UNIT[kind], atol=8 * UNIT[kind], err_msg=name)
 
 
-@pytest.mark.parametrize("team", SHAPES)
-@pytest.mark.parametrize("program", BACKWARD)
+@pytest.mark.parametrize(("program", "team"), [(p, t) for p in BACKWARD for t in SHAPES if t != "block" or p in IN_BLOCKS])
 def test_row_gradients(fake: Any, program: str, team: str) -> None:
     kind = {"warp": "bfloat16", "block": "float64", "alone": "float32"}[team]
     shape, dtype, rng = SHAPES[team], DTYPES[kind], np.random.default_rng(len(program))
-    if team == "block" and program not in ("softmax", "entmax"):
-        pytest.skip("one team of threads is like another")
     x, grad = (rng.normal(0, 2, shape).astype(dtype) for _ in range(2))
     chosen = options(BACKWARD[program], shape, dtype, rng)
     results = ["out", *(["dalpha"] if "dalpha" in chosen else [])]
@@ -235,8 +233,8 @@ def drawn_bits(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def there(value: Any) -> Any:
-    """On the stand-in for a device."""
-    return value.copy().view(FakeArray) if isinstance(value, np.ndarray) else value
+    """On the stand-in for a device, in the same order."""
+    return value.copy(order="K").view(FakeArray) if isinstance(value, np.ndarray) else value
 
 
 def compared(function: Any, *args: Any, exact: int = 1, rtol: float = 1e-6, **options: Any) -> None:
@@ -281,6 +279,18 @@ def test_gated_in_place(fake: Any) -> None:
     dx = fastact.swiglu.backward(there(grad), base, out=base)
     assert dx is base
     assert (bits(dx) == bits(fastact.swiglu.backward(grad, x, backend="cython"))).all()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_fused(fake: Any, kind: str) -> None:
+    """A bias, an activation and dropout; and packed masks."""
+    x, grad, bias = normal((6, 5, 7), kind), normal((6, 5, 7), kind, 1), normal((5,), kind, 2)
+    rtol = {"float32": 1e-6, "float16": 2e-3}[kind]
+    compared(fastact.bias_act, x, bias, "silu", axis=1, dropout=0.3, seed=5, rtol=rtol)
+    compared(fastact.bias_act.backward, grad, x, bias, "silu", axis=1, dropout=0.3, seed=5, rtol=rtol)
+    compared(fastact.leaky_relu.forward_with_mask, x.transpose(2, 0, 1), exact=2, rtol=rtol)
+    mask = fastact.leaky_relu.forward_with_mask(x, backend="cython")[1]
+    compared(fastact.leaky_relu.backward_from_mask, grad, mask, rtol=rtol)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])

@@ -225,7 +225,7 @@ template <class Team, unsigned features, int program, int direction, int kind, c
     FASTACT_ROW_METHOD F pack(U u) const { return static_cast<F>(u); }
     FASTACT_ROW_METHOD U unpacked(F v) const { return v; }
 
-    template <class Body> FASTACT_ROW_METHOD void each(Body body) {
+    template <class Body> FASTACT_ROW_METHOD void each(Body body) const {
         for (At at = Team::rank(); at < n; at += Team::size()) body(at);
     }
     template <class Term> FASTACT_ROW_METHOD U max(Term term) const {
@@ -249,12 +249,12 @@ template <class Team, unsigned features, int program, int direction, int kind, c
         const double v = sum.low == sum.low ? sum.high + sum.low : sum.high;  // NaN where the sum is infinite
         return Team::all(v, 0.0, [](double a, double b) { return a + b; });
     }
-    template <class Term> FASTACT_ROW_METHOD U sum(Term term) {
+    template <class Term> FASTACT_ROW_METHOD U sum(Term term) const {
         Sum s;
         for (At at = Team::rank(); at < n; at += Team::size()) add(s, term(at));
         return total(s);
     }
-    template <class Term> FASTACT_ROW_METHOD Results<double, 2> sum2(Term term) {
+    template <class Term> FASTACT_ROW_METHOD Results<double, 2> sum2(Term term) const {
         Sum a, b;
         for (At at = Team::rank(); at < n; at += Team::size()) {
             const auto v = term(at);
