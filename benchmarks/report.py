@@ -25,9 +25,11 @@ import fastact
 from fastact import ACTIVATIONS, registry
 from fastact.cli.bench import ROW, Task, contestants, race
 from fastact.cli.info import versions
+from fastact.gated import GATED
 from fastact.kernels import lower
 from fastact.kernels.cpu import compiled
 from fastact.kernels.definitions import DEFINITIONS
+from fastact.learnable import FUNCTIONS
 from fastact.machine import cores, processor
 from fastact.regression import suite
 from fastact.regression.check import ORACLE
@@ -114,15 +116,19 @@ def support() -> str:
     program = lower.parse()
     families: dict[str, list[str]] = {}
     for name, definition in DEFINITIONS.items():
-        functions = (f"{name}_value", f"{name}_term")
-        file = next(program.functions[f].file.stem for f in functions if f in program.functions)
-        link = f"[{name}](docs/reference/{name}.md)" if definition.family == "elementwise" else name
-        families.setdefault(file, []).append(link)
+        if definition.family == "elementwise":
+            file = program.functions[f"{name}_value"].file.stem
+            families.setdefault(file, []).append(f"[{name}](docs/reference/{name}.md)")
+    families["of rows"] = [name for name, d in DEFINITIONS.items() if d.family == "rowwise"]
+    families["gated"] = [*GATED, "gated(any activation)"]
+    families["learnable"] = [name for name, d in DEFINITIONS.items() if d.learnable and d.family == "elementwise"] + list(FUNCTIONS)
+    families["fused"] = ["bias_act", "act_dropout", "forward_with_mask, backward_from_mask of the relu family"]
+    families["losses"] = list(fastact.LOSSES)
     elementwise = [d for d in DEFINITIONS.values() if d.family == "elementwise"]
     smooth, back = (sum(role in d.roles for d in elementwise) for role in ("second_derivative", "derivative_from_output"))
     return "\n\n".join([
-        f"{len(elementwise)} elementwise functions ([docs/reference](docs/reference/index.md) has a page with a plot for each) and softmax,"
-        f" in {', '.join(suite.kinds())}, on the backends {', '.join(registry.REGISTRY)}: value, `derivative`, `backward`,"
+        f"{len(elementwise)} elementwise functions ([docs/reference](docs/reference/index.md) has a page with a plot for each), in"
+        f" {', '.join(suite.kinds())}, on the backends {', '.join(registry.REGISTRY)}: value, `derivative`, `backward`,"
         f" `value_and_derivative`;"
         f" {smooth} of them smooth, with `derivative(x, order=2)`; {back} with `backward_from_output`.",
         markdown(["family", "functions"], [[file, ", ".join(names)] for file, names in families.items()]),

@@ -222,6 +222,7 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
     using T = Scalar<F>;
     using U = typename Numbers<F, layout_>::type;
     static constexpr int layout = layout_;
+    static constexpr bool shares = layout != PAIR;
     static constexpr std::size_t width = Lanes<F>::count, step = layout == PAIR ? Lanes<H>::count : width;
     std::size_t n, y_step, second, memo_second;
     const T *xs, *gs, *softs, *weights;
@@ -460,7 +461,16 @@ template <class F, int layout, int program, int direction> struct Tiles {
                 for (std::size_t r = 0; r < n; r++) tile[r * width + lane] = lane < w ? spare[r] : T(0);
             }
         } else if (call.kind == own && w == width) {
-            for (std::size_t r = 0; r < n; r++) store(tile + r * width, load<F>(reinterpret_cast<const T *>(p + r * call.inner * sizeof(T))));
+            const std::size_t stride = call.inner * sizeof(T), line = 64, to_next = c + 2 * width <= call.inner ? width * sizeof(T) : n * stride - c * sizeof(T);
+            const char *const q = static_cast<const char *>(call.out) + (p - static_cast<const char *>(call.x));
+            for (std::size_t r = 0; r < n; r++) {
+                // What the next tile reads and writes: too far apart for the machine to foresee.
+                for (std::size_t b = 0; b < width * sizeof(T); b += line) {
+                    __builtin_prefetch(p + r * stride + to_next + b, 0, 2);
+                    if (from == call.x && call.out) __builtin_prefetch(q + r * stride + to_next + b, 1, 2);
+                }
+                store(tile + r * width, load<F>(reinterpret_cast<const T *>(p + r * stride)));
+            }
         } else {
             for (std::size_t r = 0; r < n; r++) {
                 widen_any(call.kind, p + r * call.inner * size, tile + r * width, w);
@@ -572,6 +582,11 @@ template <class F, int layout, int program, int direction> struct Tiles {
         for (std::size_t lane = 0; lane < w; lane++) p[o * call.inner + c + lane] = v[lane];
     }
 
+    // Nothing but x, or the gradient and x or the output.
+    bool bare() const {
+        return plain && call.out && !call.sink && !call.alpha && !call.row_grad && !call.lse && !call.dsink && !call.dalpha && !call.hard;
+    }
+
     // What is the same for all rows of the call.
     R prototype() const {
         R row;
@@ -672,6 +687,19 @@ template <class F, int layout, int program, int direction> struct Tiles {
         const R row = prototype();
         if constexpr (layout == PAIR) {
             const std::size_t tiles = (call.outer + 1) / 2;
+            if (bare()) {
+                R pair = row;
+                for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) {
+                    const std::size_t at = 2 * t * n;
+                    pair.xs = static_cast<const T *>(call.x) + at, pair.ys = static_cast<T *>(call.out) + at;
+                    if (call.grad) pair.gs = static_cast<const T *>(call.grad) + at;
+                    pair.memo = direction == programs::VALUE ? pair.ys : z;
+                    if (2 * t + 1 == call.outer) pair.second = pair.memo_second = 0;  // the last row, twice
+                    programs::run<program, direction>(pair);
+                }
+                std::free(block);
+                return;
+            }
             for (std::size_t t = tiles * b / bands; t < tiles * (b + 1) / bands; t++) tile(row, 2 * t, 0, std::min<std::size_t>(2, call.outer - 2 * t));
         } else if constexpr (along) {
             const std::size_t block = call.inner == 1 ? 1 : BLOCK, across = (call.inner + block - 1) / block, tiles = call.outer * across;

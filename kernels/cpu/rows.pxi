@@ -153,6 +153,7 @@ cdef class RowEntry:
         cdef cnp.ndarray x, g = None, y
         cdef PyArray_Descr *descr
         cdef int given = <int>len(args), k, nd, axis = -1, failed = 0
+        cdef bint named = False
         cdef Py_ssize_t n
         cdef cnp.npy_intp *shape
         if given < self.arrays or given > self.arrays + 1:
@@ -167,6 +168,8 @@ cdef class RowEntry:
                     place = value
                     if place is None:
                         return None
+                elif key == "backend" and type(value) is str and value == "cython":
+                    named = True
                 else:
                     return None
         if place is None:
@@ -184,7 +187,7 @@ cdef class RowEntry:
         r.kind = kind_of(x)
         if axis < 0:
             axis += nd
-        if r.kind < 0 or n == 0 or n > self.limits[r.kind] or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
+        if r.kind < 0 or n == 0 or (n > self.limits[r.kind] and not named) or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
             return None
         if self.arrays == 2:
             if not cnp.PyArray_CheckExact(args[0]):

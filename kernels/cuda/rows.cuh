@@ -136,6 +136,7 @@ FASTACT_FUNCTION double gumbel_at(unsigned long long seed, unsigned long long pl
 template <class Team, unsigned features, int program, int direction, int kind, class F_> struct Row {
     using F = F_;
     using U = double;
+    static constexpr bool shares = true;
     using At = long long;
     static constexpr bool loss_program = program >= programs::CROSS_ENTROPY, from_output = direction == programs::BACKWARD_FROM_OUTPUT;
     static constexpr bool has_sink = features & SINK, has_grad = features & GRAD, has_soft = features & SOFT, has_weight = features & WEIGHT;

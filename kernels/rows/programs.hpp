@@ -5,6 +5,7 @@
 //   F                          what elements are computed in: a pack, or one number
 //   U                          a number a row, in float64: a double, or one for each lane where several rows run side by side
 //   n                          elements of the row
+//   shares                     whether it calls what programs share, or has it inline
 //   x(at) g(at) soft(at)       an element: the input (-inf where left out; in the ..._from_output programs the output), the gradient (0 where
 //                              left out), the probability of a class
 //   weight(at)                 of a class, if has_weight
@@ -63,7 +64,8 @@ template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
 }
 
 // The terms, remembered if so asked and the row has room for them, and their sum.
-template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponentials(Row &row, const typename Row::U &largest) {
+template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const typename Row::U &largest) {
+    const Row row = given;  // which no store can change
     Exponentials<Row> s(row, largest);
     const auto keep = [&](auto at, auto v) FASTACT_INLINE {
         if constexpr (remember) return row.remember(at, v);
@@ -74,6 +76,13 @@ template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponential
     else s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.careful(row.x(at))); });
     if (row.has_sink) s.total = s.total + s.term_of(row.sink);
     return s;
+}
+template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponentials_shared(const Row &row, const typename Row::U &largest) {
+    return exponentials_here<remember>(row, largest);
+}
+template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(const Row &row, const typename Row::U &largest) {
+    if constexpr (Row::shares) return exponentials_shared<remember>(row, largest);
+    else return exponentials_here<remember>(row, largest);
 }
 // A term anew, or as remembered.
 template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, const Exponentials<Row> &s, At at) {
