@@ -43,7 +43,7 @@ def specials(kind: str) -> Array:
 def parameters(name: str) -> list[tuple[float, ...]]:
     """Sets of parameters to try: the defaults, if there are any, and the tests' own."""
     default = tuple(ELEMENTWISE[name].params.values())
-    return [*([] if None in default else [default]), *PARAMETERS.get(name, [])]  # type: ignore[list-item]
+    return list(dict.fromkeys([*([] if None in default else [default]), *PARAMETERS.get(name, [])]))  # type: ignore[list-item]
 
 
 def compile_and_run(name: str, arrays: list[Array], params: tuple[float, ...] = ()) -> list[Array]:
