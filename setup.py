@@ -99,8 +99,8 @@ class BuildExt(build_ext):
                 output_dir=str(generated),
                 macros=[("FASTACT_ISA", name), *((k, str(v)) for k, v in macros.items())],
                 include_dirs=[str(CPU), str(generated)],
-                # The elementwise loops are vector code already; only the rest has loops for the compiler to vectorise.
-                extra_postargs=[*STRICT, "-O2" if isinstance(part, int) else "-O3", "-fvisibility=hidden", *flags],
+                # Elementwise loops and row programs are vector code already; only the rest has loops for the compiler to vectorise.
+                extra_postargs=[*STRICT, "-O3" if part in ("pipeline", "all") else "-O2", "-fvisibility=hidden", *flags],
             )
 
         with ThreadPoolExecutor(WORKERS) as pool:  # the widest vectors take longest: first

@@ -207,6 +207,7 @@ class _Call:
     def biases(self, bias: Any) -> tuple[Any, Any]:
         if bias is None:
             return None, None
+        found: Sequence[Any]
         d = self.shape[self.axis]
         if len(self.inputs) == 1:
             array = self.beside("bias", bias)
@@ -326,7 +327,8 @@ class _Call:
 
     def results(self, found: list[Any], factors: list[Factor], sums: Any) -> Any:
         """The gradients of the arrays, with those of bias, weight and parameters after them."""
-        biases, learned = [], []
+        biases: list[Any] = []
+        learned: list[Any] = []
         for f in factors:
             biases.append(next(sums).reshape(-1) if f.bias_shape is not None else None)
             learned += [next(sums) for _ in f.param_shapes]

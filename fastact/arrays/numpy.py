@@ -384,9 +384,9 @@ def run_product(backend: Any, call: Product) -> None:
 def _reordered(backend: Any, call: Product) -> bool:
     """Run a call with its axes in the order in which x lies in memory, if that is another one."""
     x = call.factors[0].x
-    if x.flags.c_contiguous or call.seed is not None:
-        return False
     ndim = len(call.shape)
+    if x.flags.c_contiguous or call.seed is not None or all(a >= b for a, b in zip(x.strides, x.strides[1:], strict=False)):
+        return False
     order = sorted(range(ndim), key=lambda i: (-abs(x.strides[i]), i))
     if order == list(range(ndim)):
         return False
@@ -394,19 +394,20 @@ def _reordered(backend: Any, call: Product) -> bool:
     def turn(a: Any) -> Any:
         return a.reshape((1,) * (ndim - a.ndim) + a.shape).transpose(order) if isinstance(a, np.ndarray) else a
 
-    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        return None if s is None else tuple(((1,) * (ndim - len(s)) + s)[i] for i in order)
+    def shape(s: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(((1,) * (ndim - len(s)) + s)[i] for i in order)
 
     factors = [
         replace_fields(
             f, x=turn(f.x), params=[turn(p) for p in f.params], bias=turn(f.bias), dx=turn(f.dx),
-            bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+            bias_shape=None if f.bias_shape is None else shape(f.bias_shape),
+            param_shapes=[shape(s) for s in f.param_shapes],
         )
         for f in call.factors
     ]  # fmt: skip
     one = replace_fields(
         call, shape=shape(call.shape), factors=factors, out=turn(call.out), grad=turn(call.grad), weight=turn(call.weight),
-        weight_shape=shape(call.weight_shape), sums=[],
+        weight_shape=None if call.weight_shape is None else shape(call.weight_shape), sums=[],
     )  # fmt: skip
     run_product(backend, one)
     call.sums = [s.transpose(np.argsort(order)).reshape(own) for s, own in zip(one.sums, _summed(call), strict=True)]
@@ -426,8 +427,8 @@ def _run_slices(backend: Any, call: Product) -> None:
     def part(a: Any, i: int) -> Any:
         return a[i if a.shape[0] > 1 else 0] if isinstance(a, np.ndarray) and a.ndim == ndim else a
 
-    def shape(s: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        return s[1:] if s is not None and len(s) == ndim else s
+    def shape(s: tuple[int, ...]) -> tuple[int, ...]:
+        return s[1:] if len(s) == ndim else s
 
     wanted = _summed(call)
     call.sums = [np.zeros(s) for s in wanted]
@@ -435,13 +436,15 @@ def _run_slices(backend: Any, call: Product) -> None:
         factors = [
             replace_fields(
                 f, x=part(f.x, i), params=[part(p, i) for p in f.params], bias=part(f.bias, i), dx=part(f.dx, i),
-                bias_shape=shape(f.bias_shape), param_shapes=[shape(s) for s in f.param_shapes],
+                bias_shape=None if f.bias_shape is None else shape(f.bias_shape),
+            param_shapes=[shape(s) for s in f.param_shapes],
             )
             for f in call.factors
         ]  # fmt: skip
         one = replace_fields(
             call, shape=call.shape[1:], factors=factors, out=part(call.out, i), grad=part(call.grad, i), weight=part(call.weight, i),
-            weight_shape=shape(call.weight_shape), first=call.first + i * math.prod(call.shape[1:]), sums=[],
+            weight_shape=None if call.weight_shape is None else shape(call.weight_shape),
+            first=call.first + i * math.prod(call.shape[1:]), sums=[],
         )  # fmt: skip
         run_product(backend, one)
         for total, s, more in zip(call.sums, wanted, one.sums, strict=True):

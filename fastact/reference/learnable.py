@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,10 @@ def _acon(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
 
 
 def _share(z: Any, low: Any) -> Any:
-    """The derivative of z sigmoid(z)."""
-    return logistic(z, low) * (1 + z * logistic(-z, -low))
+    """The derivative of z sigmoid(z), in the digits of a longer type: it has a root."""
+    exact = np.longdouble(z) + low
+    e = np.exp(-np.abs(exact))
+    return (np.where(exact < 0, e * (1 + e + exact), 1 + e + exact * e) / (1 + e) ** 2).astype(np.float64)
 
 
 def _acon_derivative(x: Array, p1: Array, p2: Array, beta: Array) -> Any:
@@ -266,7 +269,8 @@ ORACLES = {
         p2=_switched(_acon_p2),
         z=lambda x, p1, p2, z: _switched(_acon_beta)(x, p1, p2, z) * (jets.sigmoid(z) * jets.sigmoid(-z)),
     ),
-    "snake_beta": _WAVE,
+    # The value has limits at infinity, the derivatives have none.
+    "snake_beta": replace(_WAVE, value=oracle(_long(_snake_beta), _long(_snake_beta)).value),
     "dyt": oracle(
         lambda x, alpha, gamma, beta: _plus(gamma * np.tanh(alpha * x), beta),
         lambda x, alpha, gamma, beta: gamma * alpha * _tanh_slope(x, alpha),

@@ -14,6 +14,7 @@ FASTACT_FUNCTION double log1p_of(double x) { return ::log1p(x); }
 FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
 #define FASTACT_ROW_METHOD __device__ __forceinline__
 #define FASTACT_INLINE
+#define FASTACT_SHARED static __device__
 template <class Function, class... U> FASTACT_FUNCTION double lanes(Function f, U... u) { return f(u...); }
 template <class Function, class... U> FASTACT_FUNCTION bool any(Function f, U... u) { return f(u...); }
 

@@ -15,6 +15,7 @@ otherwise in the functions of this module and at every call and return of a defi
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -221,9 +222,13 @@ class Definition:
     def gradients(self, body: Callable[..., Any]) -> Definition:
         """Decorator: the derivatives with respect to all learnable parameters, in their order, as one tuple."""
 
+        @functools.lru_cache(maxsize=4096)
+        def of_bits(kind: Any, *args: bytes) -> Any:
+            return body(*(np.frombuffer(a, kind)[0] for a in args))
+
         def one(i: int) -> Callable[..., Any]:
             def gradient(*args: Any) -> Any:
-                return body(*args)[i]
+                return of_bits(working_type(*args), *(a.tobytes() for a in args))[i]
 
             return gradient
 

@@ -252,12 +252,12 @@ def xielu_curve(x: Any, eps: Any) -> Any:
     formula="softplus(alpha_p) * x * x + beta * x if x > 0 else (beta + softplus(alpha_n)) * (expm1(min(x, eps)) - x) + beta * x",
     derivative_formula="2 * softplus(alpha_p) * x + beta if x > 0 else "
     "(beta + softplus(alpha_n)) * expm1(x) + beta if x <= eps else -softplus(alpha_n)",
-    value_range="(-inf, inf)",
+    value_range="[-0.2058, inf)",
     params={"alpha_p": 0.2033876552, "alpha_n": -1.0502256129, "beta": 0.5, "eps": -1e-6},  # softplus: 0.8, 0.3
     examples=((0.2033876552, -1.0502256129, 0.5, -1e-6), (-2.0, 3.0, 0.5, -1e-6), (1.5, -0.4, 0.25, -0.01)),
     learnable=("alpha_p", "alpha_n"),
     cost="exp",
-    limits={-inf: inf, inf: inf, -0.0: -7.99999600000e-07},
+    limits={-inf: inf, inf: inf, -0.0: -7.999995999780632e-07},
     source="Huang and Schlag (2024), as in Apertus",
     # for each of the examples
     roots={
@@ -432,7 +432,7 @@ def acon_rate(x: Any, p1: Any, p2: Any, b: Any, b_low: Any, w: Any, w_low: Any) 
 @activation(
     formula="(p1 - p2) * x * sigmoid(beta * (p1 - p2) * x) + p2 * x",
     derivative_formula="(p1 - p2) * sigmoid(z) * (1 + z * sigmoid(-z)) + p2, z = beta * (p1 - p2) * x",
-    value_range="(-inf, inf)",
+    value_range="[-0.0101, inf)",
     params={"p1": None, "p2": None, "beta": 1.0},
     examples=((1.2, -0.8, 1.0), (1.0, 0.0, 1.0), (0.0, 0.7, 3.0), (0.5, 0.25, -2.0), (-1.5, 0.3, 0.1)),
     learnable=("p1", "p2", "beta"),
@@ -529,7 +529,7 @@ def logistic_pair(v: Any) -> Any:
 @activation(
     formula="(p1 - p2) * x * sigmoid(sigmoid(z) * (p1 - p2) * x) + p2 * x",
     derivative_formula="(p1 - p2) * sigmoid(u) * (1 + u * sigmoid(-u)) + p2, u = sigmoid(z) * (p1 - p2) * x",
-    value_range="(-inf, inf)",
+    value_range="[-0.0201, inf)",
     params={"p1": None, "p2": None, "z": None},
     examples=((1.2, -0.8, 0.0), (1.0, 0.25, 2.0), (-0.5, 0.7, -3.0)),
     learnable=("p1", "p2", "z"),
@@ -1076,10 +1076,7 @@ def rational_gradients(m: Any, s: Any, g: Any, p: Any, p_low: Any, q: Any, q_low
         "b3": 0.870302,
         "b4": 0.346543,
     },
-    examples=(
-        (0.029804, 0.618383, 2.3223, 3.049177, 1.483367, 0.250557, 1.14151, 4.389122, 0.870302, 0.346543),
-        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
-    ),
+    examples=((-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),),
     learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
     cost="exp",
     limits={-inf: -inf, inf: inf, -0.0: 0.029804},
@@ -1138,10 +1135,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
         "b3": 0.0,
         "b4": 0.301253,
     },
-    examples=(
-        (0.033572, 0.505, 1.652675, 2.008123, 0.930576, 0.152133, 0.0, 3.976481, 0.0, 0.301253),
-        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
-    ),
+    examples=((-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),),
     learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
     cost="exp",
     limits={-inf: -inf, inf: inf, -0.0: 0.033572},
@@ -1200,10 +1194,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
         "b3": 0.0,
         "b4": 0.0301253,
     },
-    examples=(
-        (0.0033572, 0.0505, 0.1652675, 0.2008123, 0.0930576, 0.0152133, 0.0, 0.3976481, 0.0, 0.0301253),
-        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),
-    ),
+    examples=((-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.4, -0.6, 0.2, 0.3),),
     learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
     cost="exp",
     limits={-inf: -inf, inf: inf, -0.0: 0.033572},
@@ -1262,10 +1253,7 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
         "b3": 0.0,
         "b4": 0.301253,
     },
-    examples=(
-        (0.033572, 0.505, 1.652675, 2.008123, 0.930576, 0.152133, 0.0, 3.976481, 0.0, 0.301253),
-        (-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.1, 0.6, -0.1, 0.3),
-    ),
+    examples=((-0.3, 0.7, 0.5, -0.2, 0.1, 0.05, 0.1, 0.6, -0.1, 0.3),),
     learnable=("a0", "a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "b4"),
     cost="exp",
     limits={-inf: -inf, inf: inf, -0.0: 0.033572},

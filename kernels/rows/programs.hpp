@@ -16,7 +16,8 @@
 //   pack(U)                    as F
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: exp_of log_of log1p_of nearest_of, functions of doubles; FASTACT_ROW_METHOD and FASTACT_INLINE, for methods and lambdas; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
+// and freely: exp_of log_of log1p_of nearest_of, functions of doubles; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
+// programs share, one copy of each; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
 // Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
 
@@ -62,7 +63,7 @@ template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
 }
 
 // The terms, remembered if so asked and the row has room for them, and their sum.
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(Row &row, const typename Row::U &largest) {
+template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponentials(Row &row, const typename Row::U &largest) {
     Exponentials<Row> s(row, largest);
     const auto keep = [&](auto at, auto v) FASTACT_INLINE {
         if constexpr (remember) return row.remember(at, v);
@@ -80,15 +81,17 @@ template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, co
 }
 
 // log(sum(exp(x - largest))) and lse. One dominant element leaves to the others a sum that may be far below its own last bit: then that is
-// summed alone, from `term`, which gives what was added up.
-template <class Row, class Term> FASTACT_FUNCTION void take_logarithm(Row &row, Exponentials<Row> &s, Term term) {
+// summed alone.
+template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &row, Exponentials<Row> &s) {
     using F = typename Row::F;
     s.log_total = lanes([](double t, double u) { return log_of(t) - u; }, s.total, s.log_unit);
     const auto close = [](double l) { return l < (is_float64<F> ? 0.4 : 0x1p-20); };
     if (any(close, s.log_total)) {
         const F zero = lit<F>(0.0), own = s.term(s.m);
-        auto rest = row.sum([&](auto at) FASTACT_INLINE {
-            const F e = term(at);
+        auto rest = row.sum([&](auto at) {
+            F e;
+            if constexpr (remembered) e = recalled(row, s, at);
+            else e = s.term(row.x(at));
             return select(e == own, zero, e);
         });
         if (row.has_sink) rest = rest + lanes([](double sink, double m, double e) { return sink == m ? 0.0 : e; }, row.sink, s.largest, s.term_of(row.sink));
@@ -97,7 +100,7 @@ template <class Row, class Term> FASTACT_FUNCTION void take_logarithm(Row &row, 
     row.lse = s.largest + s.log_total;
 }
 // Infinite logits: lse is infinite too, but NaN if anything is. What is to be added to lse, found before x is overwritten.
-template <class Row> FASTACT_FUNCTION typename Row::U nan_among_infinite(const Row &row, const typename Row::U &largest) {
+template <class Row> FASTACT_SHARED typename Row::U nan_among_infinite(const Row &row, const typename Row::U &largest) {
     using F = typename Row::F;
     if (!any([](double m) { return m - m != 0.0; }, largest)) return largest;
     return row.sum([&](auto at) FASTACT_INLINE {
@@ -125,7 +128,7 @@ template <class Row> FASTACT_FUNCTION auto sink_share(const Row &row, const Expo
     return lanes([](double e, double t) { return e / t; }, s.term_of(row.sink), s.total);
 }
 
-template <class Row> FASTACT_FUNCTION void one_hot(Row &row) {
+template <class Row> FASTACT_SHARED void one_hot(Row &row) {
     using F = typename Row::F;
     const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0);
     const auto place = row.first([&](auto at) FASTACT_INLINE { return row.x(at) == m; });
@@ -146,7 +149,7 @@ template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
     auto s = exponentials<true>(row, largest);
     const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
     if (row.wants_lse) {
-        take_logarithm(row, s, e);
+        take_logarithm<true>(row, s);
         mend_infinite(row, largest, nan);
         if (!row.wants_result) return;
     }
@@ -175,7 +178,7 @@ template <class Row> FASTACT_FUNCTION void softmax_backward_from_output(Row &row
 template <class Row> FASTACT_FUNCTION void log_softmax(Row &row) {
     using F = typename Row::F;
     auto s = exponentials<false>(row, largest_of(row));
-    take_logarithm(row, s, [&](auto at) FASTACT_INLINE { return s.term(row.x(at)); });
+    take_logarithm<false>(row, s);
     if (row.wants_lse) mend_infinite(row, s.largest, nan_among_infinite(row, s.largest));
     // x - lse with lse in two parts: the first difference is exact where it is small.
     const F high = row.pack(s.largest + s.log_total), low = row.pack((s.largest - row.unpacked(high)) + s.log_total);
@@ -221,7 +224,7 @@ template <class Row, class Step> FASTACT_FUNCTION typename Row::U threshold(Row 
     return tau;
 }
 
-template <class Row> FASTACT_FUNCTION typename Row::U sparsemax_threshold(Row &row, typename Row::F m) {
+template <class Row> FASTACT_SHARED typename Row::U sparsemax_threshold(Row &row, typename Row::F m) {
     using F = typename Row::F;
     return threshold(row, [&](const auto &tau) FASTACT_INLINE {
         const F t = row.pack(tau), zero = lit<F>(0.0), one = lit<F>(1.0);
@@ -264,11 +267,10 @@ template <class Row> FASTACT_FUNCTION void sparsemax_backward_from_output(Row &r
     sparsemax_gradient(row, [&](auto at) FASTACT_INLINE { return row.x(at); });
 }
 
-// sqrt of the result: (x - largest) / 2 - tau, where positive
-template <class Row, class Then> FASTACT_FUNCTION void with_entmax15_root(Row &row, Then then) {
+template <class Row> FASTACT_SHARED typename Row::U entmax15_threshold(Row &row, typename Row::F m) {
     using F = typename Row::F;
-    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0), half = lit<F>(0.5);
-    const auto tau = threshold(row, [&](const auto &tau) FASTACT_INLINE {
+    const F zero = lit<F>(0.0), half = lit<F>(0.5);
+    return threshold(row, [&](const auto &tau) FASTACT_INLINE {
         const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
         const auto found = row.sum2([&](auto at) FASTACT_INLINE {
             const F u = pymax(((row.x(at) - m) * half - high) - low, zero);
@@ -276,6 +278,12 @@ template <class Row, class Then> FASTACT_FUNCTION void with_entmax15_root(Row &r
         });
         return lanes([](double t, double one, double two) { return t + (two - 1.0) / (2.0 * one); }, tau, found.a, found.b);
     });
+}
+// sqrt of the result: (x - largest) / 2 - tau, where positive
+template <class Row, class Then> FASTACT_FUNCTION void with_entmax15_root(Row &row, Then then) {
+    using F = typename Row::F;
+    const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); })), zero = lit<F>(0.0), half = lit<F>(0.5);
+    const auto tau = entmax15_threshold(row, m);
     const F high = row.pack(tau), low = row.pack(tau - row.unpacked(high));
     then([&row, m, zero, half, high, low](auto at) FASTACT_INLINE { return pymax(((row.x(at) - m) * half - high) - low, zero); });
 }
@@ -339,7 +347,7 @@ template <class Row> FASTACT_FUNCTION typename Row::U entmax_threshold(Row &row,
     return t;
 }
 // Remembers y, which sums to one.
-template <class Row> FASTACT_FUNCTION void remember_entmax(Row &row) {
+template <class Row> FASTACT_SHARED void remember_entmax(Row &row) {
     using F = typename Row::F;
     const auto a = row.alpha - 1.0;
     const F m = row.pack(row.max([&](auto at) FASTACT_INLINE { return row.x(at); }));
@@ -415,7 +423,7 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const bool full = row.wants_result;
     auto s = exponentials<true>(row, largest);
     const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
-    take_logarithm(row, s, e);
+    take_logarithm<true>(row, s);
     const double z = row.z_loss;
     row.loss = lanes(
         [&](double on, double a, double w, double p, double m, double l, double x, double lse) {
