@@ -7,6 +7,11 @@ from .catalogue import catalogue as catalogue
 from .dispatch import backends as backends
 from .dispatch import use_accuracy as use_accuracy
 from .dispatch import use_backend as use_backend
+from .fused import act_dropout as act_dropout
+from .fused import bias_act as bias_act
+from .gated import Gated as Gated
+from .gated import gated as gated
+from .learnable import LearnedFunction as LearnedFunction
 from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
 from .names import get as get
@@ -53,21 +58,12 @@ clipped_gelu: Activation
 gaussian: Activation
 laplace: Activation
 phish: Activation
-seagull: Activation
-nlrelu: Activation
-soft_exponential: Activation
 sigmoid: Activation
 tanh: Activation
 sigmoid_tanh: Activation
 silu: Activation
 softplus: Activation
 mish: Activation
-exponential: Activation
-log1mexp: Activation
-cloglog: Activation
-smish: Activation
-logish: Activation
-eis: Activation
 gelu_tanh: Activation
 quick_gelu: Activation
 e_swish: Activation
@@ -83,6 +79,37 @@ cosine: Activation
 sinc: Activation
 snake: Activation
 gcu: Activation
+softcap: Activation
+stanh: Activation
+lisht: Activation
+logcosh: Activation
+penalized_tanh: Activation
+tanh_shrink: Activation
+tanh_exp: Activation
+tanhsoft: Activation
+srelu: Activation
+plu: Activation
+pelu: Activation
+xielu: Activation
+acon_c: Activation
+meta_acon: Activation
+snake_beta: Activation
+dyt: Activation
+derf: Activation
+dyisru: Activation
+pau_a: Activation
+pau_b: Activation
+pau_c: Activation
+pau_nonsafe: Activation
+seagull: Activation
+nlrelu: Activation
+soft_exponential: Activation
+exponential: Activation
+log1mexp: Activation
+cloglog: Activation
+smish: Activation
+logish: Activation
+eis: Activation
 softmax: RowwiseActivation
 log_softmax: RowwiseActivation
 softmin: RowwiseActivation
@@ -95,14 +122,6 @@ entmax: RowwiseActivation
 soft_shrink: Activation
 hard_shrink: Activation
 shrink: Activation
-softcap: Activation
-stanh: Activation
-lisht: Activation
-logcosh: Activation
-penalized_tanh: Activation
-tanh_shrink: Activation
-tanh_exp: Activation
-tanhsoft: Activation
 soft_sign: Activation
 atan: Activation
 linear: Activation
@@ -144,6 +163,34 @@ log_cosh: Activation
 tanhshrink: Activation
 tanhexp: Activation
 telu: Activation
+s_shaped_relu: Activation
+parametric_elu: Activation
+aconc: Activation
+meta_aconc: Activation
+dynamic_tanh: Activation
+dynamic_erf: Activation
+dynamic_isru: Activation
+pau: LearnedFunction
+apl: LearnedFunction
+maxout: LearnedFunction
+glu: Gated
+swiglu: Gated
+mul_and_silu: Gated
+geglu: Gated
+geglu_tanh: Gated
+quick_geglu: Gated
+reglu: Gated
+sreglu: Gated
+bilinear: Gated
+gtu: Gated
+swiglu_oai: Gated
+silu_and_mul: Gated
+gelu_and_mul: Gated
+geglu_erf: Gated
+gelu_tanh_and_mul: Gated
+qgeglu: Gated
+geglu_quick: Gated
+clamped_swiglu: Gated
 softmax_cross_entropy: Loss
 sigmoid_cross_entropy: Loss
 hinge: Loss
@@ -162,7 +209,6 @@ hinge_loss: Loss
 squared_hinge_loss: Loss
 mse_loss: Loss
 mean_squared_error: Loss
-l2_loss: Loss
 huber_loss: Loss
 sigmoid_focal_loss: Loss
 focal_loss: Loss

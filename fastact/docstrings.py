@@ -213,15 +213,17 @@ _ROW_OPTIONS = {
     "alpha": "alpha : float or array, default 1.5\n    At least 1; an array broadcasts to x's shape without `axis`.",
     "axis": "axis : int, tuple of int or None, default -1\n    The axes that a row runs along; None: all.",
     "seed": "seed : int\n    Of the noise, which depends on it and on an element's place alone.",
-    "hard": "hard : bool, default False\n    Return the one-hot vector of the largest; the gradient stays that of the soft one (straight-through).",
+    "hard": "hard : bool, default False\n    Return the one-hot vector of the largest; the gradient stays the soft one's (straight-through).",
     "where": "where : array_like of bool, optional\n    The elements that count; broadcasts to x. All others give {gone}.",
     "scale": "scale : float, default 1\n    Multiplies x.",
     "bias": "bias : array, optional\n    Added to ``scale * x``; of x's dtype, broadcasts to x.",
     "temperature": "temperature : float, default 1\n    Divides ``scale * x + bias``.",
-    "causal": 'causal : {{False, True, "aligned"}}\n    Row i, counted along the axis before `axis`, has elements 0 to i only; with "aligned" the last row has all.',
+    "causal": 'causal : {{False, True, "aligned"}}\n    Row i, along the axis before `axis`,'
+    ' has elements 0 to i; with "aligned" the last row has all.',
     "lengths": "lengths : array_like of int, optional\n    How many leading elements each row has; broadcasts to x's shape without `axis`.",
     "all_masked": 'all_masked : {{"zero", "nan"}}, default "zero"\n    What a row gives in which no element counts: {gone}, or nan.',
-    "sink": "sink : float or array, optional\n    A logit more, which takes part in the sum but is not returned (0: softmax off by one); broadcasts to x's shape without `axis`.",
+    "sink": "sink : float or array, optional\n    A logit more, in the sum but not in the result (0: softmax off by one);"
+    " broadcasts to x's shape without `axis`.",
     "return_lse": "return_lse : bool, default False\n    Return the logarithm of the sum of exponentials as well, one number a row.",
     "keepdims": "keepdims : bool, default False\n    Keep the axes as axes of one.",
 }
@@ -247,7 +249,8 @@ def rowwise(definition: Definition, function: Any) -> str:
         [
             f"Gradient: ``{definition.derivative_formula}``.",
             *ways,
-            "Accuracy: the exponential family within 4 ULP in float32 and float64 of what ``scale * x + bias`` is in that type, halves within 0.51 ULP; "
+            "Accuracy: the exponential family within 4 ULP in float32 and float64, of what ``scale * x + bias`` is in that type, "
+            "halves within 0.51 ULP; "
             "the sparse functions within a few units of the last place of 1.",
             "Stable whatever is added to a row. A row that holds nan, or for softmax inf or nothing but -inf, gives nan.",
             f"Source: {definition.source}.",

@@ -99,10 +99,10 @@ class Gated:
             parts[other] = f"({parts[other]} + {offset:g})"
         return f"{parts['a']} * {parts['b']}"
 
-    def __call__(self, a: Any, b: Any = None, /, **options: Any) -> Any:
+    def __call__(self, a: Any, b: Any = None, **options: Any) -> Any:
         return _Call(self, self.__name__, a, b, options).forward()
 
-    def backward(self, grad: Any, a: Any, b: Any = None, /, **options: Any) -> Any:
+    def backward(self, grad: Any, a: Any, b: Any = None, **options: Any) -> Any:
         """The gradients, from that of the result and the same arguments as the call.
 
         Parameters
@@ -470,7 +470,9 @@ def _remake(activation: Any, gate: str) -> Gated:
     return gated(activation, gate=gate)
 
 
-def _named(name: str, first: str, second: str, gate: str, users: str, *aliases: str, **defaults: Any) -> Gated:
+def _named(name: str, first: str, second: str, gate: str, users: str, *aliases: str, **defaults: Any) -> Gated | None:
+    if not {first, second} <= set(ACTIVATIONS):  # a build of some definitions only
+        return None
     return Gated((ACTIVATIONS[first], ACTIVATIONS[second]), gate, name, aliases=aliases, users=users, defaults=defaults)
 
 
@@ -491,9 +493,9 @@ _ALL = [
     ),
 ]  # fmt: skip
 #: The gated functions with names of their own.
-GATED: dict[str, Gated] = {g.__name__: g for g in _ALL}
+GATED: dict[str, Gated] = {g.__name__: g for g in _ALL if g}
 #: Their other names.
-GATED_ALIASES: dict[str, Gated] = {alias: g for g in _ALL for alias in g.aliases}
+GATED_ALIASES: dict[str, Gated] = {alias: g for g in GATED.values() for alias in g.aliases}
 
 
 def _find(name: str) -> Gated:

@@ -418,6 +418,8 @@ class SoftmaxCrossEntropy(RowLoss):
         ignore = call.bound["ignore_index"]
         if ignore is not None and (isinstance(ignore, (bool, np.bool_)) or not isinstance(ignore, (int, np.integer))):
             raise TypeError(f"{call.label}: ignore_index must be an integer or None, not {ignore!r}")
+        if ignore is not None and not -(2**63) <= ignore < 2**63:
+            raise ValueError(f"{call.label}: ignore_index must fit into 64 bits, not {ignore!r}")
         weight = _class_weight(call, n)
         found: dict[str, Any] = {"weight": weight, "smoothing": smoothing}
         if _integral(call):

@@ -19,7 +19,7 @@ class Spread(NamedTuple):
 class Rows:
     """A row-wise call: ``z = scale * x + bias_scale * (bias + noise)`` along n, what is left out aside, goes through a row program.
 
-    Arrays are of x's library. There are ``outer * inner`` rows, numbered ``o * inner + c``; what has one number a row is float64 (or int64).
+    Arrays are of x's library. There are ``outer * inner`` rows, numbered ``o * inner + c``; numbers a row are float64 (or int64).
     Where a result is None it is not wanted.
     """
 

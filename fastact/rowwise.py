@@ -1,4 +1,4 @@
-"""`RowwiseActivation`: functions of whole rows, softmax and its relatives. Checks a call, lays it out as `Rows`, and has a backend run it."""
+"""`RowwiseActivation`: functions of whole rows, softmax and its relatives. A call is checked, laid out as `Rows`, and run by a backend."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ class _RowDirection(compiled.RowEntry):
         definition, kind, label, direction = self.definition, self.kind, self.__name__, self.direction
         names, value = INPUTS[direction], direction == "value"
         bound = {**OPTIONS, "sink": None, **common.bind(label, names, self.positional, self.options, args, kwargs)}
-        if bound["all_masked"] not in ("zero", "nan"):
+        if not isinstance(bound["all_masked"], str) or bound["all_masked"] not in ("zero", "nan"):
             raise ValueError(f"{label}: all_masked must be 'zero' or 'nan', not {bound['all_masked']!r}")
         return_lse, keepdims = (_flag(label, name, bound.get(name, False)) for name in ("return_lse", "keepdims"))
         bias, sink, alpha = bound["bias"], bound["sink"], bound.get("alpha")
-        learned = [] if value else [n for n, p in (("bias", bias), ("sink", sink), ("alpha", alpha)) if p is not None]
+        learned = [] if value else [n for n in ("bias", "sink", "alpha") if bound.get(n) is not None]
         outs = common.outputs(label, bound["out"], 1 + return_lse + len(learned))
         module = arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
         given = bound[names[-1]]
@@ -139,25 +139,25 @@ class _RowDirection(compiled.RowEntry):
                 common.check_out(label, out, shape, x.dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
         if len(outs) > 1:
             module.check_apart(label, outs)
-        temperature = _number(label, "temperature", bound["temperature"])
-        if temperature == 0.0:
-            raise ValueError(f"{label}: temperature must not be 0")
+        temperature, scale = (_number(label, name, bound[name]) for name in ("temperature", "scale"))
+        if temperature == 0.0 or not (math.isfinite(1.0 / temperature) and math.isfinite(scale / temperature)):
+            raise ValueError(f"{label}: temperature must not be 0, scale / temperature finite; they are {temperature!r} and {scale!r}")
         target = None if kind.reduces and value else outs[0]
         bias_spread = None if bias is None else rows.spread("bias", _like(label, "bias", bias, x, module), target)
         where = None if bound["where"] is None else rows.spread("where", _mask(label, bound["where"], module), target)
         seed = noise.mixed(_seed(label, bound["seed"])) if "seed" in bound else None
         hard = _flag(label, "hard", bound.get("hard", False))
-        alphas = None if alpha is None else rows.numbers("alpha", alpha)
-        if alphas is not None and alphas.size and not float(alphas.min()) >= 1.0:
-            raise ValueError(f"{label}: alpha must be at least 1, not {alpha!r}")
+        alphas = rows.numbers("alpha", alpha, target) if "alpha" in bound else None
+        if alphas is not None and alphas.size and not 1.0 <= float(alphas.min()) <= float(alphas.max()) < math.inf:
+            raise ValueError(f"{label}: alpha must be at least 1 and finite, not {alpha!r}")
         settings = {
-            "scale": kind.sign * _number(label, "scale", bound["scale"]) / temperature,
+            "scale": kind.sign * scale / temperature,
             "bias_scale": kind.sign / temperature,
             "bias": bias_spread,
             "where": where,
             "limits": rows.limits(bound["causal"], bound["lengths"]),
             "masked_nan": bound["all_masked"] == "nan",
-            "sink": None if sink is None else rows.numbers("sink", sink),
+            "sink": None if sink is None else rows.numbers("sink", sink, target),
             "alpha": alphas,
             "noise": seed,
             "hard": hard,
@@ -174,7 +174,7 @@ class _RowDirection(compiled.RowEntry):
             "dbias": library.zeros(bias_spread.data.size, "float64") if "bias" in learned and bias_spread is not None else None,
         }
         if kind.reduces and grad is not None:
-            settings["row_grad"], grad = rows.ravelled(grad), None
+            settings["row_grad"], grad = rows.ravelled(grad, target), None
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or dtype == "float64"
         laid, out3, finish = module.lay_rows({"x": x, "grad": grad}, rows.axes, target, not (kind.reduces and value))
         call = Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings)
@@ -183,8 +183,11 @@ class _RowDirection(compiled.RowEntry):
             if x.size:
                 backend.rows(call)
 
-        if x.size == 0 and call.lse is not None:
-            call.lse[...] = -np.inf
+        if x.size == 0:  # no kernel runs: a row of nothing has the sink alone
+            nothing = -np.inf if call.sink is None else call.sink
+            for found, values in ((call.lse, np.nan if call.masked_nan else nothing), (call.dalpha, 0.0), (call.dsink, call.row_grad)):
+                if found is not None:
+                    found[...] = 0.0 if values is None else values
         served, _ = dispatch.serve(module.NAME, dtype, int(x.size), definition.cost, bound["backend"], run)
         activation.count_call(served)
         results = [rows.shaped(call.lse, keepdims, x.dtype, outs[0]) if kind.reduces and value else finish()]
@@ -248,21 +251,22 @@ class _Rows:
             return ()
         return tuple(1 if i in self.axes else extent for i, extent in enumerate(self.shape)) if keepdims else self.row_shape
 
-    def ravelled(self, a: Any) -> Any:
-        """One number a row, in float64."""
-        return self.module.library().ascontiguousarray(a, "float64").reshape(-1)
+    def ravelled(self, a: Any, out: Any) -> Any:
+        """One number a row, in float64; a copy where it shares memory with `out`."""
+        found = self.module.library().ascontiguousarray(a, "float64").reshape(-1)
+        return found.copy() if out is not None and self.module.overlap(found, out) else found
 
     def _broadcast(self, name: str, a: Any, shape: tuple[int, ...], what: str) -> Any:
         if not common.broadcasts(a.shape, shape):
             raise ValueError(f"{self.label}: {name} has shape {a.shape}, which does not broadcast to {what} {shape}")
         return self.module.library().broadcast_to(a, shape)
 
-    def numbers(self, name: str, value: Any) -> Any:
+    def numbers(self, name: str, value: Any, out: Any) -> Any:
         """`value` as one number, or one a row, rounded to x's dtype."""
         a = _like(self.label, name, value, self, self.module)
         if a.size == 1:
-            return self.ravelled(a)
-        return self.ravelled(self._broadcast(name, a, self.row_shape, "x's shape without axis,"))
+            return self.ravelled(a, out)
+        return self.ravelled(self._broadcast(name, a, self.row_shape, "x's shape without axis,"), out)
 
     def summed(self, found: Any, value: Any) -> Any:
         """The rows' gradients, summed to the shape of the parameter."""
@@ -291,7 +295,7 @@ class _Rows:
             raise ValueError(f"{self.label}: {name} has shape {a.shape}, which does not broadcast to x's shape {self.shape}")
         library = self.module.library()
         grouped, order = self._grouped(a)
-        outer = len([i for i in order[: order.index(self.axes[0])]])
+        outer = order.index(self.axes[0])
         inner = outer + len(self.axes)
         along = grouped.shape[outer:inner]
         if math.prod(along) > 1 and along != tuple(self.shape[i] for i in self.axes):  # broadcast along some of the axes only

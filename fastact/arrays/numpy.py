@@ -61,7 +61,7 @@ def finish(result: Array, given: Any, function: Any) -> Any:
 
     A masked array finds its mask through `function`, which has ``nin`` as ufuncs have.
     """
-    if isinstance(given, np.ndarray) and type(given) is not np.ndarray:
+    if isinstance(given, np.ndarray) and type(given) is not np.ndarray and result.shape == given.shape:
         return given.__array_wrap__(result, (function, (given,), 0), False)
     if not isinstance(given, (np.ndarray, np.generic)) and hasattr(given, "__array_wrap__"):
         try:

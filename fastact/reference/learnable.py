@@ -239,8 +239,8 @@ ORACLES = {
         lambda x, tr, ar, tl, al: np.where(x >= tr, ar, np.where(x <= tl, al, 1.0)),
         t_right=lambda x, tr, ar, tl, al: np.where(x >= tr, 1 - ar, 0.0),
         a_right=lambda x, tr, ar, tl, al: np.where(x >= tr, x - tr, 0.0),
-        t_left=lambda x, tr, ar, tl, al: np.where(x <= tl, 1 - al, 0.0),
-        a_left=lambda x, tr, ar, tl, al: np.where(x <= tl, x - tl, 0.0),
+        t_left=lambda x, tr, ar, tl, al: np.where((x <= tl) & ~(x >= tr), 1 - al, 0.0),
+        a_left=lambda x, tr, ar, tl, al: np.where((x <= tl) & ~(x >= tr), x - tl, 0.0),
     ),
     "plu": oracle(
         _plu,

@@ -48,6 +48,7 @@ cdef extern from "select.hpp":
     bint fastact_baseline_fma()
     const char *FASTACT_DIGEST
     void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int wide, const void **, const Py_ssize_t *, void **, size_t) nogil
+    float fastact_single(double) noexcept nogil
     void fastact_run_band(const fastact_job *, size_t) noexcept nogil
     void fastact_run_bands(const fastact_job *) noexcept nogil
     void fastact_fma_yardstick(const double *, double *, size_t) nogil
@@ -162,7 +163,7 @@ cdef struct Splat:
 
 cdef inline void splat(Splat *s, double value) noexcept nogil:
     cdef int i
-    cdef float single = <float>value
+    cdef float single = fastact_single(value)
     for i in range(SPLAT):
         s.wide[i] = value
         s.narrow[i] = single

@@ -327,6 +327,11 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
         }
         return result_of(sum);
     }
+    template <class Term> FASTACT_ROW_METHOD U exact_sum(Term term) const {
+        Adder<F> sum;
+        each([&](auto at) FASTACT_INLINE { Adder<F>::add(sum, counted(at, term(at))); });
+        return result_of(sum);
+    }
     FASTACT_ROW_METHOD void add_some(Adder<F> &sum, F v) const {
         if constexpr (layout == ALONG) Adder<F>::add_joined(sum, v);
         else Adder<F>::add(sum, v);
@@ -504,6 +509,10 @@ template <class F, int layout, int program, int direction> struct Tiles {
         if (call.bias.data) {
             if (along && call.bias.step == 1) widen_any(call.kind, static_cast<const char *>(call.bias.data) + (call.bias.outer[o] + call.bias.inner[0]) * static_cast<std::ptrdiff_t>(size), spare, n);
             else spread_over(call.bias, o, c, w, [&](std::size_t i, std::ptrdiff_t at) { spare[i] = value_at<T>(call.kind, call.bias.data, at); });
+            if (w < width)  // lanes without a row: what they hold decides with the others how the tile is computed
+                for (std::size_t r = 0; r < n; r++)
+                    for (std::size_t lane = w; lane < width; lane++) spare[r * width + lane] = 0;
+            for (std::size_t i = n * width; i < tile; i++) spare[i] = 0;
             if (bias_scale != T(1))
                 for (std::size_t i = 0; i < tile; i++) spare[i] *= bias_scale;
             for (std::size_t i = 0; i < tile; i++) z[i] = fused(z[i], scale, spare[i]);
@@ -548,7 +557,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
                 if (y)
                     for (std::size_t r = 0; r < n; r++)
                         if (!kept[r * width + lane]) y[r * width + lane] = gone;
-                if (program == programs::HARDMAX && direction == programs::VALUE && some) {  // the largest may be -inf, and found where something is left out
+                if ((program == programs::HARDMAX || call.hard) && direction == programs::VALUE && some) {  // the largest may be -inf, and found where something is left out
                     std::size_t first = n;
                     bool found = false;
                     for (std::size_t r = n; r--;)
@@ -557,7 +566,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
                 }
                 if (!some) {
                     const double none = call.masked_nan ? __builtin_nan("") : 0.0;
-                    set_lane(row.lse, lane, call.sink ? row_number(call.sink, call.sink_step, o, c, lane) : call.masked_nan ? none : -__builtin_inf());
+                    set_lane(row.lse, lane, call.masked_nan ? none : call.sink ? row_number(call.sink, call.sink_step, o, c, lane) : -__builtin_inf());
                     set_lane(row.dalpha, lane, none);
                     if (!call.sink || call.masked_nan) set_lane(row.dsink, lane, none);
                 }

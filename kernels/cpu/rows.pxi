@@ -175,7 +175,7 @@ cdef class RowEntry:
         if place is None:
             if given > self.arrays:
                 return None
-        elif type(place) is not int:
+        elif type(place) is not int or not -64 <= place < 64:
             return None
         else:
             axis = place

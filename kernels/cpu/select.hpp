@@ -88,6 +88,13 @@ class fastact_environment {
 #endif
 };
 
+// A number in float32, rounded to nearest whatever the environment is.
+static float fastact_single(double value) {
+    fastact_environment environment;
+    volatile double waits = value;
+    return static_cast<float>(waits);
+}
+
 static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int kind, int wide, const void *const *in, const std::ptrdiff_t *step,
                         void *const *out, std::size_t n) {
     fastact_environment environment;

@@ -311,7 +311,7 @@ template <class Team, unsigned features, int program, int direction, int kind, c
         if (Team::rank()) return;
         if (!some) {
             const double nan = pack_infinity() - pack_infinity(), none = call.masked_nan ? nan : 0.0;
-            lse = has_sink ? sink : call.masked_nan ? nan : -pack_infinity();
+            lse = call.masked_nan ? nan : has_sink ? sink : -pack_infinity();
             dalpha = none;
             if (!has_sink || call.masked_nan) dsink = none;
         }

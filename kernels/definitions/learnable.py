@@ -86,7 +86,7 @@ def up_to(x: Any, t: Any, v: Any) -> Any:
     lipschitz=1.0,
 )
 def srelu(x: Any, t_right: Any, a_right: Any, t_left: Any, a_left: Any) -> Any:
-    """S-shaped rectified linear unit: the identity between two thresholds, a slope of its own beyond each; `t_left` below `t_right`."""
+    """S-shaped rectified linear unit: the identity between two thresholds, a slope of its own beyond each; the right side comes first."""
     left = line(x, t_left, a_left) if x <= t_left else x
     return line(x, t_right, a_right) if x >= t_right else left
 
@@ -108,12 +108,12 @@ def _(x: Any, t_right: Any, a_right: Any, t_left: Any, a_left: Any) -> Any:
 
 @srelu.gradient("t_left")
 def _(x: Any, t_right: Any, a_right: Any, t_left: Any, a_left: Any) -> Any:
-    return up_to(x, t_left, 1.0 - a_left)
+    return 0.0 if x >= t_right else up_to(x, t_left, 1.0 - a_left)
 
 
 @srelu.gradient("a_left")
 def _(x: Any, t_right: Any, a_right: Any, t_left: Any, a_left: Any) -> Any:
-    return up_to(x, t_left, x - t_left)
+    return 0.0 if x >= t_right else up_to(x, t_left, x - t_left)
 
 
 @activation(
@@ -125,6 +125,7 @@ def _(x: Any, t_right: Any, a_right: Any, t_left: Any, a_left: Any) -> Any:
     learnable=("alpha", "c"),
     cost="move",
     limits={-inf: -inf, inf: inf, -0.0: -0.0},
+    slopes=("1.0", "alpha"),
     source="Nicolae (2018)",
     monotonicity="increasing",
     continuity="C0",

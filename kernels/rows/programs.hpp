@@ -9,7 +9,8 @@
 //   x(at) g(at) soft(at)       an element: the input (-inf where left out; in the ..._from_output programs the output), the gradient (0 where
 //                              left out), the probability of a class
 //   weight(at)                 of a class, if has_weight
-//   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum2(term) of a term that gives two results
+//   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum may round to 2^-24 of it on the way, exact_sum may not;
+//                              sum2(term) of a term that gives two results
 //   each(body)                 body(at) for every element; put(at, value) inside it gives the result
 //   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it, if it has room (where there is a result like
 //                              x there may be); recall(at, term) is that value again, or term() if not; recall_only(at) for what has no term
@@ -26,19 +27,19 @@ namespace programs {
 
 // ---------------------------------------------------------------- the sum of exponentials
 
-// Terms are exp(x - largest) times a constant of the row, whose logarithm is log_unit; so is their total, the sink included.
+// Terms are exp(x - largest) times a constant of the row, and so is their total, the sink included.
 //
 // In float32 x - largest has a rounding error that exp turns into 70 ULP. Where the largest is not beyond 2^16 nothing is subtracted: exp(x)
 // is (1 + p) 2^k, and K = round(largest / log(2)) is taken from k. Otherwise, and in float64, the error of the difference is carried along.
 template <class Row> struct Exponentials {
     using F = typename Row::F;
     using U = typename Row::U;
-    static constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, DOWN = 12583103.0, OFFSET = 64.0, REACH = 65536.0;
-    U largest, log_unit, total, log_total;
+    static constexpr double LOG2E = 1.4426950408889634, DOWN = 12583103.0, REACH = 65536.0;
+    U largest, own, total, log_total;  // own: the term of the largest
     F m, lowest, shift;
     bool shifted;
 
-    FASTACT_ROW_METHOD Exponentials(const Row &row, const U &largest_) : largest(largest_), log_unit(lanes([](double) { return 0.0; }, largest_)) {
+    FASTACT_ROW_METHOD Exponentials(const Row &row, const U &largest_) : largest(largest_), own(lanes([](double l) { return l - l == 0.0 ? 1.0 : l - l; }, largest_)) {
         m = row.pack(largest);
         lowest = shift = m;
         shifted = !is_float64<F> && !any([](double l) { return !(l >= -REACH && l <= REACH); }, largest);
@@ -46,14 +47,14 @@ template <class Row> struct Exponentials {
             const U k = lanes([](double l) { return nearest_of(l * LOG2E); }, largest);
             shift = row.pack(lanes([](double k) { return DOWN - k; }, k));
             lowest = row.pack(largest - 110.0);
-            log_unit = lanes([](double l, double k) { return l - (k - OFFSET) * LN2; }, largest, k);
+            own = row.unpacked(quick(m));
         }
     }
     FASTACT_ROW_METHOD F quick(F x) const { return defs::shifted_exp(x, lowest, shift); }
     FASTACT_ROW_METHOD F careful(F x) const { return defs::softmax_term(x, m); }
     FASTACT_ROW_METHOD F term(F x) const { return shifted ? quick(x) : careful(x); }
     FASTACT_ROW_METHOD U term_of(const U &x) const {
-        return lanes([](double x, double l, double u) { return x == l ? exp_of(u) : exp_of((x - l) + u); }, x, largest, log_unit);
+        return lanes([](double x, double l, double e) { return x == l ? e : exp_of(x - l) * e; }, x, largest, own);
     }
 };
 
@@ -63,17 +64,17 @@ template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
     return m;
 }
 
-// The terms, remembered if so asked and the row has room for them, and their sum.
+// The terms, remembered if so asked and the row has room for them, and their sum; exactly added where only its logarithm is wanted.
 template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const typename Row::U &largest) {
     const Row row = given;  // which no store can change
     Exponentials<Row> s(row, largest);
-    const auto keep = [&](auto at, auto v) FASTACT_INLINE {
-        if constexpr (remember) return row.remember(at, v);
-        else return v;
+    const auto sum = [&](auto term) FASTACT_INLINE {
+        if constexpr (remember) return row.sum([&](auto at) FASTACT_INLINE { return row.remember(at, term(row.x(at))); });
+        else return row.exact_sum([&](auto at) FASTACT_INLINE { return term(row.x(at)); });
     };
-    if constexpr (is_float64<typename Row::F>) s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.careful(row.x(at))); });
-    else if (s.shifted) s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.quick(row.x(at))); });
-    else s.total = row.sum([&](auto at) FASTACT_INLINE { return keep(at, s.careful(row.x(at))); });
+    if constexpr (is_float64<typename Row::F>) s.total = sum([&](auto x) FASTACT_INLINE { return s.careful(x); });
+    else if (s.shifted) s.total = sum([&](auto x) FASTACT_INLINE { return s.quick(x); });
+    else s.total = sum([&](auto x) FASTACT_INLINE { return s.careful(x); });
     if (row.has_sink) s.total = s.total + s.term_of(row.sink);
     return s;
 }
@@ -93,8 +94,8 @@ template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, co
 // summed alone.
 template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &row, Exponentials<Row> &s) {
     using F = typename Row::F;
-    s.log_total = lanes([](double t, double u) { return log_of(t) - u; }, s.total, s.log_unit);
-    const auto close = [](double l) { return l < (is_float64<F> ? 0.4 : 0x1p-20); };
+    s.log_total = lanes([](double t, double e) { return log_of(t / e); }, s.total, s.own);
+    const auto close = [](double l) { return l < (is_float64<F> || remembered ? 0.5 : 0x1p-20); };
     if (any(close, s.log_total)) {
         const F zero = lit<F>(0.0), own = s.term(s.m);
         auto rest = row.sum([&](auto at) {
@@ -104,7 +105,7 @@ template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &ro
             return select(e == own, zero, e);
         });
         if (row.has_sink) rest = rest + lanes([](double sink, double m, double e) { return sink == m ? 0.0 : e; }, row.sink, s.largest, s.term_of(row.sink));
-        s.log_total = lanes([&](double r, double u, double l) { return close(l) ? log1p_of(r * exp_of(-u)) : l; }, rest, s.log_unit, s.log_total);
+        s.log_total = lanes([&](double r, double e, double l) { return close(l) ? log1p_of(r / e) : l; }, rest, s.own, s.log_total);
     }
     row.lse = s.largest + s.log_total;
 }
