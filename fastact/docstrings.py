@@ -213,7 +213,7 @@ _ROW_OPTIONS = {
     "alpha": "alpha : float or array, default 1.5\n    At least 1; an array broadcasts to x's shape without `axis`.",
     "axis": "axis : int, tuple of int or None, default -1\n    The axes that a row runs along; None: all.",
     "seed": "seed : int\n    Of the noise, which depends on it and on an element's place alone.",
-    "hard": "hard : bool, default False\n    Return the one-hot vector of the largest; the gradient stays the soft one's (straight-through).",
+    "hard": "hard : bool, default False\n    Return the one-hot vector of the largest; its gradient is the soft one's (straight-through).",
     "where": "where : array_like of bool, optional\n    The elements that count; broadcasts to x. All others give {gone}.",
     "scale": "scale : float, default 1\n    Multiplies x.",
     "bias": "bias : array, optional\n    Added to ``scale * x``; of x's dtype, broadcasts to x.",

@@ -507,7 +507,7 @@ def table() -> str:
     lines = ["| name | a, b: in the order of memory | gate | layout | also called | who has it so |", "|---|---|---|---|---|---|"]
     lines += [
         f"| `{g.__name__}` | `{g.formula}` | {g.gate} half | {g._options['layout']} | {aliases} | {g.users} |"
-        for g in _ALL
+        for g in GATED.values()
         for aliases in [", ".join(f"`{a}`" for a in g.aliases)]
     ]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==",
 MAX_RESULTS, FIELDS = 14, "abcdefghijklmn"
 #: Types a definition can be lowered for, as position of their constants in `pick` and `poly`.
 TYPES = {"float32": 0, "float64": 1}
+
+
+#: CPython 3.11 counts the depth of its parser for all threads together and may find it wrong when two parse at once.
+_parsing = threading.Lock()
 
 
 class LoweringError(Exception):
@@ -189,9 +194,10 @@ def role_name(activation: str, role: str) -> str:
 def parse(files: list[Path] | None = None) -> Program:
     """Read definition files (all of them by default)."""
     program = Program({}, {}, {})
-    for file in files if files is not None else sorted(DEFINITIONS.glob("[a-z]*.py")):
-        if file.name != "language.py" and file not in program.constants:
-            parse_text(file.read_text(), file, program)
+    with _parsing:
+        for file in files if files is not None else sorted(DEFINITIONS.glob("[a-z]*.py")):
+            if file.name != "language.py" and file not in program.constants:
+                parse_text(file.read_text(), file, program)
     return program
 
 

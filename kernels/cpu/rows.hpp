@@ -214,7 +214,7 @@ template <class F> struct Numbers<F, PAIR> { using type = LaneValues<2>; };
 template <class F> struct HalfOf { using type = F; };
 template <class H> struct HalfOf<Duo<H>> { using type = H; };
 
-// Element r of a row stands at xs + r; with a row in each lane at xs + r * width + lane, results then at ys + r * y_step + lane; of two
+// Element r of a row stands at xs + r; with a row in each lane at xs + r * x_step + lane, results then at ys + r * y_step + lane; of two
 // rows, the second row's at xs + second + r.
 template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, layout_>::type> {
     using F = F_;
@@ -224,7 +224,7 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
     static constexpr int layout = layout_;
     static constexpr bool shares = layout != PAIR;
     static constexpr std::size_t width = Lanes<F>::count, step = layout == PAIR ? Lanes<H>::count : width;
-    std::size_t n, y_step, second, memo_second;
+    std::size_t n, x_step, y_step, second, memo_second;
     const T *xs, *gs, *softs, *weights;
     T *ys, *memo;  // memo: null where nothing need be remembered
 
@@ -241,9 +241,13 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
         else give_one<F>(p, at, v);
     }
 
-    template <class At> FASTACT_ROW_METHOD F x(At at) const { return take(xs, at, -__builtin_inff(), second); }
-    template <class At> FASTACT_ROW_METHOD F g(At at) const { return this->has_grad ? take(gs, at, 0, second) : Pack<F>::splat(T(0)); }
-    template <class At> FASTACT_ROW_METHOD F soft(At at) const { return take(softs, at, 0, second); }
+    template <class At> FASTACT_ROW_METHOD F read(const T *p, At at, T rest) const {
+        if constexpr (layout == LANES) return load<F>(p + at.i / width * x_step);
+        else return take(p, at, rest, second);
+    }
+    template <class At> FASTACT_ROW_METHOD F x(At at) const { return read(xs, at, -__builtin_inff()); }
+    template <class At> FASTACT_ROW_METHOD F g(At at) const { return this->has_grad ? read(gs, at, 0) : Pack<F>::splat(T(0)); }
+    template <class At> FASTACT_ROW_METHOD F soft(At at) const { return read(softs, at, 0); }
     template <class At> FASTACT_ROW_METHOD F weight(At at) const {
         if constexpr (layout == LANES) return Pack<F>::splat(weights[at.i / width]);
         else return take(weights, at, 0, 0);
@@ -391,7 +395,7 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
         else if constexpr (layout == PAIR) return {{xs[whole(place.v[0])], xs[second + whole(place.v[1])]}};
         else {
             U u;
-            for (std::size_t i = 0; i < width; i++) u.v[i] = xs[whole(place.v[i]) * width + i];
+            for (std::size_t i = 0; i < width; i++) u.v[i] = xs[whole(place.v[i]) * x_step + i];
             return u;
         }
     }
@@ -454,6 +458,17 @@ template <class F, int layout, int program, int direction> struct Tiles {
         return block;
     }
 
+    // Asks for what the tile after that at byte `base`, column c, reads and writes: it lies too far apart for the machine to foresee.
+    void ahead(std::size_t base, std::size_t c) const {
+        const std::size_t stride = call.inner * sizeof(T), line = 64, next = base + (c + 2 * width <= call.inner ? width * sizeof(T) : n * stride - c * sizeof(T));
+        for (std::size_t r = 0; r < n; r++)
+            for (std::size_t b = 0; b < width * sizeof(T); b += line) {
+                __builtin_prefetch(static_cast<const char *>(call.x) + next + r * stride + b, 0, 2);
+                if (call.grad) __builtin_prefetch(static_cast<const char *>(call.grad) + next + r * stride + b, 0, 2);
+                if (call.out) __builtin_prefetch(static_cast<const char *>(call.out) + next + r * stride + b, 1, 2);
+            }
+    }
+
     // Elements of the rows from (o, c), w of them, as a tile; what is beyond, in lanes or at the end of a row, is `rest`.
     void fill(const void *from, T *tile, std::size_t o, std::size_t c, std::size_t w, T rest) const {
         const char *p = static_cast<const char *>(from) + (o * n * call.inner + c) * size;
@@ -466,16 +481,8 @@ template <class F, int layout, int program, int direction> struct Tiles {
                 for (std::size_t r = 0; r < n; r++) tile[r * width + lane] = lane < w ? spare[r] : T(0);
             }
         } else if (call.kind == own && w == width) {
-            const std::size_t stride = call.inner * sizeof(T), line = 64, to_next = c + 2 * width <= call.inner ? width * sizeof(T) : n * stride - c * sizeof(T);
-            const char *const q = static_cast<const char *>(call.out) + (p - static_cast<const char *>(call.x));
-            for (std::size_t r = 0; r < n; r++) {
-                // What the next tile reads and writes: too far apart for the machine to foresee.
-                for (std::size_t b = 0; b < width * sizeof(T); b += line) {
-                    __builtin_prefetch(p + r * stride + to_next + b, 0, 2);
-                    if (from == call.x && call.out) __builtin_prefetch(q + r * stride + to_next + b, 1, 2);
-                }
-                store(tile + r * width, load<F>(reinterpret_cast<const T *>(p + r * stride)));
-            }
+            if (from == call.x) ahead((o * n * call.inner + c) * size, c);
+            for (std::size_t r = 0; r < n; r++) store(tile + r * width, load<F>(reinterpret_cast<const T *>(p + r * call.inner * sizeof(T))));
         } else {
             for (std::size_t r = 0; r < n; r++) {
                 widen_any(call.kind, p + r * call.inner * size, tile + r * width, w);
@@ -599,7 +606,7 @@ template <class F, int layout, int program, int direction> struct Tiles {
     // What is the same for all rows of the call.
     R prototype() const {
         R row;
-        row.n = n, row.y_step = width, row.weights = weights, row.second = n, row.memo_second = direction == programs::VALUE ? n : padded;
+        row.n = n, row.x_step = row.y_step = width, row.weights = weights, row.second = n, row.memo_second = direction == programs::VALUE ? n : padded;
         row.has_sink = call.sink, row.has_grad = call.grad, row.has_soft = call.soft, row.has_weight = call.weight;
         row.hard = call.hard, row.wants_lse = call.lse, row.wants_result = call.out, row.wants_dalpha = call.dalpha;
         row.smoothing = call.smoothing, row.z_loss = call.z_loss, row.margin = call.margin, row.power = call.power, row.row_scale = call.row_scale;
@@ -616,8 +623,14 @@ template <class F, int layout, int program, int direction> struct Tiles {
         const std::size_t base = (o * n * call.inner + c) * size;
         const bool direct = plain && along && !lying;                                 // nothing is copied
         const bool placed = direct || (!along && plain && !gathered && w == width);   // results go where they belong
+        // Rows side by side are read where they are, too, if that is once or twice from the first-level cache.
+        const bool in_place = placed && !along && (direction == programs::BACKWARD_FROM_OUTPUT || n * call.inner * sizeof(T) <= 32768);
         T *const y = !call.out ? nullptr : placed ? reinterpret_cast<T *>(static_cast<char *>(call.out) + base) : z;
-        if (direct) {
+        if (in_place) {
+            row.x_step = call.inner;
+            ahead(base, c);
+        }
+        if (direct || in_place) {
             row.xs = reinterpret_cast<const T *>(static_cast<const char *>(call.x) + base);
             row.gs = reinterpret_cast<const T *>(static_cast<const char *>(call.grad) + (call.grad ? base : 0));
             row.softs = reinterpret_cast<const T *>(static_cast<const char *>(call.soft) + (call.soft ? base : 0));
@@ -629,8 +642,8 @@ template <class F, int layout, int program, int direction> struct Tiles {
             }
             if (!plain) prepare(o, c, w);
             row.xs = z, row.gs = g, row.softs = soft;
-            if (placed) row.y_step = call.inner;
         }
+        if (placed && !along) row.y_step = call.inner;
         // Of a gradient nothing may be remembered in its place: it may be that of x or of the gradient, which are needed once more.
         row.ys = y, row.memo = !call.out ? nullptr : direct && direction == programs::VALUE ? y : z;
         if (layout == PAIR && w == 1) row.second = row.memo_second = 0;  // the last row, twice
