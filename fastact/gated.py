@@ -147,9 +147,11 @@ class _Call:
             raise ValueError(f"{label}: layout must be one of {', '.join(map(repr, LAYOUTS))}, not {bound['layout']!r}")
         outs = bound["out"] if isinstance(bound["out"], tuple) else (bound["out"],)
         bias = bound["bias"] if isinstance(bound["bias"], tuple) else (bound["bias"],)
-        named = {"a": a, "b": b, "weight": bound["weight"], **{n: bound[n] for n in function._params}}
-        named |= {f"out[{i}]": o for i, o in enumerate(outs)} | {f"bias[{i}]": o for i, o in enumerate(bias)}
-        self.module = arrays.of({n: v for n, v in named.items() if v is not None})
+        self.module = arrays.only()
+        if self.module is None:
+            named = {"a": a, "b": b, "weight": bound["weight"], **{n: bound[n] for n in function._params}}
+            named |= {f"out[{i}]": o for i, o in enumerate(outs)} | {f"bias[{i}]": o for i, o in enumerate(bias)}
+            self.module = arrays.of({n: v for n, v in named.items() if v is not None})
         self.inputs = [self.array("a", a)] if b is None else [self.array("a", a), self.array("b", b)]
         x = self.inputs[0]
         self.dtype = x.dtype

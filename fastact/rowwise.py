@@ -121,7 +121,7 @@ class _RowDirection(compiled.RowEntry):
         bias, sink, alpha = bound["bias"], bound["sink"], bound.get("alpha")
         learned = [] if value else [n for n in ("bias", "sink", "alpha") if bound.get(n) is not None]
         outs = common.outputs(label, bound["out"], 1 + return_lse + len(learned))
-        module = arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
+        module = arrays.only() or arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
         given = bound[names[-1]]
         plain = module.asarray(given)
         x = common.floating(plain, definition, names[-1], label)

@@ -16,6 +16,11 @@ from typing import Any
 KINDS = ("cupy", "numpy")
 
 
+def only() -> Any:
+    """The array module if there is but one library of arrays in the program, else None: `of` is then to be asked."""
+    return _module("numpy") if sys.modules.get("cupy") is None else None
+
+
 def of(values: Mapping[str, Any]) -> Any:
     """The array module that serves `values`, named arguments of a call.
 

@@ -244,10 +244,10 @@ def _bits(a: Array) -> Array:
 
 def _apart(a: Array, out: Array) -> Array:
     """`a`, copied if it shares memory with `out` without being the same array."""
-    same = a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape
-    if a is out or not np.may_share_memory(a, out) or (same and a.dtype == out.dtype):
+    if a is out or not np.may_share_memory(a, out):  # before what takes longer to ask for
         return a
-    return a.copy() if np.shares_memory(a, out) else a
+    same = a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape
+    return a.copy() if not (same and a.dtype == out.dtype) and np.shares_memory(a, out) else a
 
 
 def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array]) -> None:
