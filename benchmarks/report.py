@@ -121,7 +121,8 @@ def support() -> str:
             families.setdefault(file, []).append(f"[{name}](docs/reference/{name}.md)")
     families["of rows"] = [name for name, d in DEFINITIONS.items() if d.family == "rowwise"]
     families["gated"] = [*GATED, "gated(any activation)"]
-    families["learnable"] = [name for name, d in DEFINITIONS.items() if d.learnable and d.family == "elementwise"] + list(FUNCTIONS)
+    families["learnable"] = [f"[{n}](docs/reference/{n}.md)" for n, d in DEFINITIONS.items() if d.learnable and d.family == "elementwise"]
+    families["learnable"] += FUNCTIONS
     families["fused"] = ["bias_act", "act_dropout", "forward_with_mask, backward_from_mask of the relu family"]
     families["losses"] = list(fastact.LOSSES)
     elementwise = [d for d in DEFINITIONS.values() if d.family == "elementwise"]
