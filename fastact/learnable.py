@@ -25,7 +25,9 @@ VERSIONS = {"A": "pau_a", "B": "pau_b", "C": "pau_c", "D": "pau_b", "nonsafe": "
 #: 0.034. Least squares on 2001 equidistant points, the best of twelve starts; C's are those of B over 10, the same function.
 LEAKY_RELU = {
     version: (coefficients[:6], coefficients[6:])
-    for version, coefficients in ((v, tuple(ACTIVATIONS[name].definition.params.values())) for v, name in VERSIONS.items())
+    for version, coefficients in (
+        (v, tuple(ACTIVATIONS[name].definition.params.values())) for v, name in VERSIONS.items() if name in ACTIVATIONS
+    )
 }
 #: Version D multiplies each coefficient by 1 plus a number between these.
 DEVIATION = 0.1

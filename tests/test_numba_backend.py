@@ -88,6 +88,8 @@ def plain(operation: lower.Operation, grad: Array, x: Array, params: list[float]
 def _cases() -> Iterator[Any]:
     """Every operation in every type. Numba compiles values of all functions and every direction of twelve; the rest takes long."""
     for o in PROGRAM.operations.values():
+        if o.activation.family == "loss":
+            continue  # always run as compiled jobs
         for type_ in o.types:
             usual = o.activation.name in (*TWELVE, *ELEMENTARY) or (o.direction == "value" and type_ == "float32")
             yield pytest.param(o, type_, id=f"{o.function}-{type_}", marks=[] if usual else pytest.mark.exhaustive)

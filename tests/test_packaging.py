@@ -149,7 +149,7 @@ def test_adding_an_activation_touches_two_files(tmp_path: Path) -> None:
     )
     for folder in ("kernels/definitions", "fastact/reference"):  # one family is built in seconds
         family = {Path(file).stem for file, _ in blocks}
-        keep = family | {"__init__", "language", "primitives", "oracle", "jets", "numerics", "rowwise"}
+        keep = family | {"__init__", "language", "primitives", "oracle", "jets", "numerics", "rowwise", "losses", "product"}
         for file in (tree / folder).glob("*.py"):
             if file.stem not in keep:
                 file.unlink()
@@ -157,7 +157,8 @@ def test_adding_an_activation_touches_two_files(tmp_path: Path) -> None:
         with (tree / file).open("a") as stream:
             stream.write("\n\n" + added)
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(built), "--build-temp", str(tmp_path / "temp")]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    fewer = {**os.environ, "FASTACT_BUILD_ISA": "v3"}  # what any machine of today runs, in two thirds of the time
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False, env=fewer)
     assert done.returncode == 0, done.stderr[-3000:]
     shutil.copytree(tree / "fastact", built / "fastact", dirs_exist_ok=True)
     shutil.copytree(tree / "kernels", built / "fastact" / "kernels", dirs_exist_ok=True)

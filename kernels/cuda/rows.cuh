@@ -255,6 +255,7 @@ template <class Team, unsigned features, int program, int direction, int kind, c
         for (At at = Team::rank(); at < n; at += Team::size()) add(s, term(at));
         return total(s);
     }
+    template <class Term> FASTACT_ROW_METHOD U exact_sum(Term term) const { return sum(term); }
     template <class Term> FASTACT_ROW_METHOD Results<double, 2> sum2(Term term) const {
         Sum a, b;
         for (At at = Team::rank(); at < n; at += Team::size()) {
