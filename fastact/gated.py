@@ -16,11 +16,17 @@ import numpy as np
 from . import arrays, dispatch, registry
 from .activation import ACTIVATIONS, ALIASES, Activation, _see_bfloat16, count_call
 from .arrays import common
+from .kernels.cpu import compiled
 from .kernels.definitions.language import COSTS
 from .product import Factor, Product
+from .thresholds import CROSSOVER
 
 LAYOUTS = ("halves", "interleaved")
 PLACES = ("first", "second")
+
+
+#: What `Gated._quick` serves.
+_QUICK = {np.dtype("float32"): "float32", np.dtype("float64"): "float64"}
 
 
 class Gated:
@@ -58,6 +64,10 @@ class Gated:
         #: The parameters of the activation whose gradients `backward` returns, last.
         self.learnable = tuple(n for f in functions for n in f.learnable)
         self.cost = max((f.definition.cost for f in functions), key=COSTS.index)
+        #: Whether a call may be served by `_quick`: no parameters, and nothing done before or after.
+        self._plain = (
+            not declared and self._options["limit"] is None and self._options["layout"] == "halves" and not self._options["offset"]
+        )
         P = inspect.Parameter
         options = {**self._options, **self._common, **self._params}
         self.__signature__ = inspect.Signature(
@@ -100,7 +110,48 @@ class Gated:
         return f"{parts['a']} * {parts['b']}"
 
     def __call__(self, a: Any, b: Any = None, **options: Any) -> Any:
+        if self._plain and (not options or (len(options) == 1 and "out" in options)):
+            result = self._quick(a, b, options.get("out"))
+            if result is not None:
+                return result
         return _Call(self, self.__name__, a, b, options).forward()
+
+    def _quick(self, a: Any, b: Any, out: Any) -> Any:
+        """The value of plain arrays below the size where threads pay; None where more has to be looked at."""
+        if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.flags.aligned or not a.ndim or out is a or out is b:
+            return None
+        kind = _QUICK.get(a.dtype)
+        if kind is None or dispatch.named_backend(None) is not None or dispatch.named_accuracy(None) != "fast":
+            return None
+        if b is None:
+            n = a.shape[-1] // 2
+            if a.shape[-1] % 2:
+                return None
+            first, second = a[..., :n], a[..., n:]
+        else:
+            if type(b) is not np.ndarray or b.dtype is not a.dtype or b.shape != a.shape or not b.flags.c_contiguous or not b.flags.aligned:
+                return None
+            first, second = a, b
+        if not 0 < first.size < CROSSOVER[self.cost][kind]:
+            return None
+        if out is None:
+            result = np.empty(first.shape, a.dtype)
+        else:
+            result = out
+            if type(out) is not np.ndarray or out.dtype is not a.dtype or out.shape != first.shape or not out.flags.carray:
+                return None
+            if np.may_share_memory(a, out) or (b is not None and np.may_share_memory(b, out)):
+                return None
+        job = compiled.Pipeline("forward", kind, kind == "float64", first.shape)
+        for f, x in zip(self.functions, (first, second), strict=True):
+            name = f.definition.name
+            job.factor(None if name == "identity" else name, x)
+        job.product(result)
+        if not job.ready():
+            return None
+        job.run()
+        count_call("cython")
+        return result
 
     def backward(self, grad: Any, a: Any, b: Any = None, **options: Any) -> Any:
         """The gradients, from that of the result and the same arguments as the call.
