@@ -43,6 +43,7 @@ class LearnedFunction:
     def __init__(self, function: Callable[..., Any], backward: Callable[..., Any] | None = None, name: str = "") -> None:
         self._function = function
         self.__name__ = self.__qualname__ = name or function.__name__.strip("_")
+        function.__qualname__ = self.__name__  # what Python's own errors call it
         self.__doc__ = function.__doc__
         self.__module__ = "fastact"
         self.__signature__ = inspect.signature(function)

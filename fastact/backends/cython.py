@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..kernels.cpu import compiled
-from ..rows import Rows
+from .jobs import CompiledJobs
 
 Array = np.ndarray[Any, Any]
 
 
-class CythonBackend:
+class CythonBackend(CompiledJobs):
     """See `fastact.registry.Backend`."""
 
     name = "cython"
@@ -51,23 +51,3 @@ class CythonBackend:
     def run_job(self, job: compiled.Job) -> None:
         """Run a compiled job, one band after the other."""
         job.run()
-
-    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., float | None]:
-        """An elementwise loss; see `fastact.registry.Backend`."""
-
-        def run(
-            x: Array, labels: Any, weight: Any, grad: Any, params: list[Any], scale: float, total: bool, loss: Any, dx: Any
-        ) -> float | None:
-            job = compiled.loss_job(name, kind, wide, x.shape, x, labels, params, weight, grad, dx, loss, scale, total)
-            if job is None:
-                return None
-            self.run_job(job)
-            return float(job.sums()[0]) if total else 0.0
-
-        return run
-
-    def rows(self, call: Rows) -> None:
-        """A row-wise call."""
-        job = compiled.RowsJob(call)
-        self.run_job(job)
-        job.finish()

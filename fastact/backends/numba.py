@@ -28,7 +28,7 @@ from .. import cache
 from ..kernels import lower
 from ..kernels.cpu import compiled
 from ..kernels.jit import loops
-from ..rows import Rows
+from .jobs import CompiledJobs
 
 Array = np.ndarray[Any, Any]
 Elementwise = Callable[[list[Array], list[float | Array], list[Array]], None]
@@ -64,7 +64,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_guard.before_fork, after_in_parent=_guard.after_fork_in_parent, after_in_child=_guard.reset)
 
 
-class NumbaBackend:
+class NumbaBackend(CompiledJobs):
     """Kernels by Numba, for NumPy arrays.
 
     Parameters
@@ -155,26 +155,6 @@ class NumbaBackend:
                 run = self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
         with _guard.running:
             run(job.function, job.address, job.bands)
-
-    def loss(self, name: str, kind: str, wide: bool) -> Callable[..., float | None]:
-        """An elementwise loss; see `fastact.registry.Backend`."""
-
-        def run(
-            x: Array, labels: Any, weight: Any, grad: Any, params: list[Any], scale: float, total: bool, loss: Any, dx: Any
-        ) -> float | None:
-            job = compiled.loss_job(name, kind, wide, x.shape, x, labels, params, weight, grad, dx, loss, scale, total)
-            if job is None:
-                return None
-            self.run_job(job)
-            return float(job.sums()[0]) if total else 0.0
-
-        return run
-
-    def rows(self, call: Rows) -> None:
-        """A row-wise call: the compiled loops on Numba's threads."""
-        job = compiled.RowsJob(call)
-        self.run_job(job)
-        job.finish()
 
     def _run(self, write: Callable[..., str], parallel: bool, *variant: object) -> Callable[..., None]:
         """The compiled ``run`` of one generated module."""
