@@ -32,6 +32,8 @@ using PackD = Duo<VecD>;
 using PackF = float;
 using PackD = double;
 #endif
+// Longer chains of instructions, of float64, take more of them in flight, where there are registers for it.
+using LongD = std::conditional_t<FASTACT_VECTOR_BYTES == 64, Duo<PackD>, PackD>;
 static_assert(Lanes<PackF>::count <= SPLAT);
 #ifdef FASTACT_PART
 #include FASTACT_OPERATIONS  // written by lower.py: structs and the table `entries`
