@@ -116,9 +116,10 @@ def cache(rounds: int) -> Iterator[Table]:
             if peers := [times[p] for p in ("PyTorch", "JAX") if p in times]:
                 bars.append((f"`{name}`, fast, times as fast as the better of PyTorch and JAX", min(peers) / times["fast"], ">=", 1.0))
     text = (
-        f"Nanoseconds an element, {IN_CACHE} elements of float32 into an existing array (JAX: into the memory of its last result); at the"
-        " right how many times as fast as each `fast`, the default, is. PyTorch: its `out` variants, without autograd. NumPy/SciPy: the formula, which makes"
-        " arrays on the way but for relu and tanh. No library's input and output agree modulo 4096, which would slow it."
+        f"Nanoseconds an element, {IN_CACHE} elements of float32 into an existing array (JAX: into the memory of its last result);"
+        " at the right how many times as fast as each `fast`, the default, is. PyTorch: its `out` variants, without autograd."
+        " NumPy/SciPy: the formula, which makes arrays on the way but for relu and tanh. No library's input and output agree modulo"
+        " 4096, which would slow it."
     )
     yield Table(f"Values in cache, {where()}", text, ["value", *(f"{n} ns" for n in names), *(f"x {n}" for n in names[2:])], rows, bars)
 
@@ -137,7 +138,9 @@ def dtypes(rounds: int) -> Iterator[Table]:
             found[name] = timed({"fastact": by_fastact(task), **dict(everyone(task, ("PyTorch",)))}, rounds)
         for name, times in found.items():
             cells = {f"{direction} {kind}, ns": f"{times['fastact'] / IN_CACHE * 1e9:.3f}"}
-            cells["x PyTorch " + kind + " " * (direction == "value")] = f"{times['PyTorch'] / times['fastact']:.2f}" if "PyTorch" in times else "-"
+            cells["x PyTorch " + kind + " " * (direction == "value")] = (
+                f"{times['PyTorch'] / times['fastact']:.2f}" if "PyTorch" in times else "-"
+            )
             ratios.setdefault(name, {}).update(cells)
         if known := [t["PyTorch"] / t["fastact"] for t in found.values() if "PyTorch" in t]:
             bars.append((f"{direction} {kind}, times as fast as PyTorch, geometric mean", geometric_mean(known), ">=", 3.0))
@@ -159,7 +162,10 @@ def large(rounds: int) -> Iterator[Table]:
     found = {}
     for name in ("relu", "gelu"):
         task = Task.of(name, LARGE, "float32", fresh=True)
-        calls = {"fastact": by_fastact(task), **dict(everyone(task, ("PyTorch", "JAX", "NumPy/SciPy") if name == "relu" else ("PyTorch", "JAX")))}
+        calls = {
+            "fastact": by_fastact(task),
+            **dict(everyone(task, ("PyTorch", "JAX", "NumPy/SciPy") if name == "relu" else ("PyTorch", "JAX"))),
+        }
         found[name] = timed(calls, max(5, rounds // 4))
         for peer, bar in (("PyTorch", {"relu": 4.0, "gelu": 3.0}[name]), ("JAX", 2.5)):
             if peer in calls and len(cores()) == everything():
@@ -167,19 +173,25 @@ def large(rounds: int) -> Iterator[Table]:
     names = everybodys(found)
     rows = [times_line(name, LARGE, times, names, names[1:]) for name, times in found.items()]
     text = f"Nanoseconds an element, {LARGE} elements of float32, with a new result each call, which is dropped before the next."
-    yield Table(f"Large arrays, fresh results, {where()}", text, ["value", *(f"{n} ns" for n in names), *(f"x {n}" for n in names[1:])], rows, bars)
+    yield Table(
+        f"Large arrays, fresh results, {where()}", text, ["value", *(f"{n} ns" for n in names), *(f"x {n}" for n in names[1:])], rows, bars
+    )
 
     tool, threads = native(), len(cores())
     x, out = placed(np.random.default_rng(0).standard_normal(LARGE, np.float32), 0), placed(np.zeros(LARGE, np.float32), OUT)
     copies: dict[str, Call] = {
-        f"copy, {how}, {n} thread{'s' * (n > 1)}": functools.partial(tool.native_copy, pointer(out), pointer(x), ctypes.c_size_t(x.nbytes), n, past)
+        f"copy, {how}, {n} thread{'s' * (n > 1)}": functools.partial(
+            tool.native_copy, pointer(out), pointer(x), ctypes.c_size_t(x.nbytes), n, past
+        )
         for n in sorted({1, threads})
         for past, how in ((1, "past the caches"), (0, "plain stores"))
     }
     times = timed(copies | {name: by_fastact(Task(name, x, None, out)) for name in ("relu", "gelu")}, max(5, rounds // 4))
     best = min(times[c] for c in copies)
     if threads == everything():
-        bars = [(f"`{name}` into an existing array, share of the best copy's speed", best / times[name], ">=", 0.9) for name in ("relu", "gelu")]
+        bars = [
+            (f"`{name}` into an existing array, share of the best copy's speed", best / times[name], ">=", 0.9) for name in ("relu", "gelu")
+        ]
     text = (
         "Into an existing array, beside copies of the same array by loops of our own (benchmarks/native.cpp): the widest vectors, with"
         " stores into the caches and past them."
@@ -190,9 +202,10 @@ def large(rounds: int) -> Iterator[Table]:
 
 def calls(rounds: int) -> Iterator[Table]:
     """Point 4: what a call costs."""
-    import fastact
     import numpy as np
     from contestants import PACKAGES, Task, by_torch, installed
+
+    import fastact
 
     rng = np.random.default_rng(0)
     x, grad = (rng.standard_normal(SMALL, np.float32) for _ in range(2))
@@ -240,9 +253,10 @@ def calls(rounds: int) -> Iterator[Table]:
 
 def strided(rounds: int) -> Iterator[Table]:
     """Point 7: arrays that are not contiguous, beside as large ones that are."""
-    import fastact
     import numpy as np
     from contestants import OUT, placed
+
+    import fastact
 
     rng = np.random.default_rng(0)
     rows: list[list[str]] = []
@@ -266,24 +280,27 @@ def strided(rounds: int) -> Iterator[Table]:
             options = {"contiguous": functools.partial(f, whole, out=out)}
             options |= {what: functools.partial(f, view, out=out) for what, view in views.items()}
             options["backward"] = functools.partial(f.backward, grad, whole, out=out)
-            options["backward, one gradient for each row"] = functools.partial(f.backward, np.broadcast_to(grad[:, :1], shape), whole, out=out)
+            options["backward, one gradient for each row"] = functools.partial(
+                f.backward, np.broadcast_to(grad[:, :1], shape), whole, out=out
+            )
             if name == "relu":
                 options["prelu, one alpha"] = functools.partial(fastact.prelu, whole, 0.25, out=out)
                 options["prelu, an alpha for each column"] = functools.partial(fastact.prelu, whole, alpha, out=out)
-            times = timed(options, max(5, rounds // (1 if title == "in cache" else 6)))
+            copies = {f"copy, {what}": functools.partial(np.copyto, out, view) for what, view in {"contiguous": whole, **views}.items()}
+            times = timed(options | copies, max(5, rounds // (1 if title == "in cache" else 6)))
             base = {"backward, one gradient for each row": "backward", "prelu, an alpha for each column": "prelu, one alpha"}
-            for what, seconds in times.items():
-                ratio = seconds / times[base.get(what, "contiguous")]
-                if what in ("contiguous", "backward", "prelu, one alpha"):
-                    rows.append([title, f"`{name}`", what, f"{seconds / whole.size * 1e9:.3f}", ""])
-                else:
-                    rows.append([title, f"`{name}`", what, f"{seconds / whole.size * 1e9:.3f}", f"{ratio:.2f}"])
+            for what in options:
+                ratio, copy = times[what] / times[base.get(what, "contiguous")], times.get(f"copy, {what}")
+                usual = what in ("contiguous", "backward", "prelu, one alpha")
+                ns = [f"{t / whole.size * 1e9:.3f}" if t else "-" for t in (times[what], copy)]
+                rows.append([title, f"`{name}`", what, ns[0], "" if usual else f"{ratio:.2f}", ns[1]])
+                if not usual:
                     bars.append((f"`{name}`, {title}, {what}: of contiguous", ratio, "<=", 1.5))
     text = (
         "As many elements read in other ways than one after the other, into a contiguous result. Every second column and the transposed"
-        " array move more memory, or in worse order: where the arrays are large that shows in any loop."
+        " array move more memory, or in worse order: where the arrays are large that shows in any loop. Beside it what `np.copyto` takes."
     )
-    yield Table(f"Strided and broadcast, {where()}", text, ["", "", "input", "ns an element", "of contiguous"], rows, bars)
+    yield Table(f"Strided and broadcast, {where()}", text, ["", "", "input", "ns an element", "of contiguous", "np.copyto, ns"], rows, bars)
 
 
 def scaling(rounds: int) -> Iterator[Table]:
@@ -300,6 +317,7 @@ def roofline(rounds: int) -> Iterator[Table]:
     import numpy as np
     import roofline as model
     from contestants import FUNCTIONS, OUT, placed
+
     from fastact.kernels.cpu import compiled
 
     machine, tool, module = model.machine(), native(), Path(compiled.__file__)
@@ -311,7 +329,13 @@ def roofline(rounds: int) -> Iterator[Table]:
         return
     x, out = placed(np.random.default_rng(0).standard_normal(IN_CACHE, np.float32), 0), placed(np.zeros(IN_CACHE, np.float32), OUT)
     sizes = (2048, IN_CACHE)
-    rows, shares = [], []
+    rows = []
+    copies = []
+    for size in sizes:
+        copy = functools.partial(tool.native_copy, pointer(out), pointer(x), ctypes.c_size_t(4 * size), 1, 0)
+        pairs = [(tool.native_cycle(1), timed({"copy": copy}, 2)["copy"]) for _ in range(5)]
+        copies.append(min(s for _, s in pairs) / min(c for c, _ in pairs) / (size / lanes))
+    rows.append(["a copy loop", "", *(f"{c:.1f}" for c in copies), "", "", "", "(a call from Python around it)"])
     for name in FUNCTIONS:
         for accuracy in ("fast", "precise"):
             wide = int(accuracy == "precise")
@@ -326,17 +350,18 @@ def roofline(rounds: int) -> Iterator[Table]:
             # Of float64 two loads of work a vector of float32; conversions are left out.
             limits = {what: (1 + wide) * cycles / loop.vectors for what, cycles in machine.limits(loop).items()}
             what = max(limits, key=lambda key: limits[key])
-            shares.append(limits[what] / found[0])
             times = f"2 x ({loop.summary()})" if wide else loop.summary()
-            rows.append([f"`{name}`", accuracy, *(f"{c:.1f}" for c in found), f"{limits[what]:.1f}", what, f"{limits[what] / found[0]:.2f}", times])
+            rows.append(
+                [f"`{name}`", accuracy, *(f"{c:.1f}" for c in found), f"{limits[what]:.1f}", what, f"{limits[what] / found[0]:.2f}", times]
+            )
     text = (
-        f"Cycles a vector of {lanes} float32, measured (time times frequency, which a chain of dependent additions tells in the same process)"
-        f" without the call around the loop, in the first-level cache ({sizes[0]} elements) and as above ({sizes[1]}); and the least that"
-        " the busiest resource needs for the instructions of the compiled loop: execution ports, divider, loads, stores, or dispatch."
-        " `precise` computes in float64: two vectors for one, and conversions through a block, which are not in the limit."
-        f" Model: {machine.name} ({machine.source})."
+        f"Cycles a vector of {lanes} float32, measured (time times frequency, which a chain of dependent additions tells in the same"
+        f" process) without the call around the loop, in the first-level cache ({sizes[0]} elements) and as above ({sizes[1]}); and the"
+        " least that the busiest resource needs for the instructions of the compiled loop, as disassembled: execution ports, divider,"
+        " loads, stores, or dispatch. `precise` computes in float64: two vectors for one, and conversions through a block, which are"
+        f" not in the limit. Model: {machine.name} ({machine.source})."
     )
-    head = ["value", "accuracy", "cycles, L1", "cycles, 256Ki", "limit", "of", "reached", "instructions a vector"]
+    head = ["value", "accuracy", "cycles, L1", f"cycles, {IN_CACHE >> 10}Ki", "limit", "of", "reached", "instructions a vector"]
     yield Table(f"Cycles against the port limit, {where()}", text, head, rows)
 
 
@@ -426,10 +451,18 @@ def scaled(found: Mapping[int, Table]) -> Table:
     times = {n: {name: float(seconds) for name, seconds in table.rows} for n, table in found.items()}
     one = times[1]
     rows = [
-        [f"`{name}`", *(f"{t[name] / (LARGE // 4) * 1e9:.3f}" for t in times.values()), *(f"{one[name] / times[n][name]:.2f}" for n in times if n > 1)]
+        [
+            f"`{name}`",
+            *(f"{t[name] / (LARGE // 4) * 1e9:.3f}" for t in times.values()),
+            *(f"{one[name] / times[n][name]:.2f}" for n in times if n > 1),
+        ]
         for name in one
     ]
-    bars = [(f"`{name}`, 2 cores, times as fast as one", one[name] / times[2][name], ">=", 1.8) for name in one if name not in ("relu", "hard_silu", "elu")]
+    bars = [
+        (f"`{name}`, 2 cores, times as fast as one", one[name] / times[2][name], ">=", 1.8)
+        for name in one
+        if name not in ("relu", "hard_silu", "elu")
+    ]
     text = (
         f"{LARGE // 4} elements of float32 into an existing array, in a process for each number of cores. relu, hard_silu and elu have"
         " hardly anything to compute: memory is their limit, and there is no bar for them."
@@ -450,7 +483,15 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def versions() -> str:
     """What was compared."""
-    known = {"fastact": "fastact", "PyTorch": "torch", "JAX": "jax", "NumPy": "numpy", "SciPy": "scipy", "onnxruntime": "onnxruntime", "numexpr": "numexpr"}
+    known = {
+        "fastact": "fastact",
+        "PyTorch": "torch",
+        "JAX": "jax",
+        "NumPy": "numpy",
+        "SciPy": "scipy",
+        "onnxruntime": "onnxruntime",
+        "numexpr": "numexpr",
+    }
     found = []
     for name, package in known.items():
         try:
@@ -507,7 +548,9 @@ def main(only: str, quick: bool, rounds: int | None, path: Path | None, worker: 
             tables.append(table)
             click.echo(f"\n{table.title}\n")
             for line in [table.head, *table.rows] if table.rows else [[table.text]]:
-                click.echo("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths(table), strict=True)) if table.rows else line[0])
+                click.echo(
+                    "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths(table), strict=True)) if table.rows else line[0]
+                )
             for verdict in table.verdicts():
                 click.echo("  ".join(verdict))
     if path:

@@ -28,7 +28,7 @@ CLASSES = {
     "scale": r"vscalef\w*",
     "exponent": r"vgetexp\w*|vgetmant\w*|vrcp14\w*|vrsqrt14\w*|vfixupimm\w*",
     "shift": r"vps(ll|rl|ra)\w*|vpro[lr]\w*",
-    "shuffle": r"vperm\w*|vshuf\w*|vunpck\w*|vpunpck\w*|vextract\w*|vinsert\w*|vpmov[sz]x\w*|vpmov(dw|qd|wb)|vpshuf\w*|vpalign\w*|valign\w*|vpack\w*",
+    "shuffle": r"v(perm|shuf|pshuf|unpck|punpck|pack|extract|insert|align|palign|pmovsx|pmovzx)\w*|vpmov(dw|qd|wb)",
     "logic, whole numbers": r"v(p?and|p?or|p?xor|p?andn|pternlog|padd|psub|pmin|pmax|pabs|pblend|blend)\w*",
 }
 STORE = re.compile(r"v?mov[a-z0-9]*\s+%[xyz]mm\d+,[^%]*\(")

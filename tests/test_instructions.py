@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +22,16 @@ COUNTED = pytest.mark.skipif(bool(MISSING), reason=f"instructions cannot be coun
 
 
 @pytest.fixture(scope="module")
-def counts() -> instructions.Counts:
-    """Of every kernel."""
-    return instructions.count()
+def counts(tmp_path_factory: pytest.TempPathFactory) -> instructions.Counts:
+    """Of every kernel; counted once, by whichever of xdist's workers comes first."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / "instructions.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = folder / "instructions.json"
+        if not path.exists():
+            instructions.save(path, instructions.count())
+        return instructions.load(path).counts
 
 
 @pytest.fixture
