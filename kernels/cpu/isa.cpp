@@ -63,7 +63,8 @@ void FASTACT_RUN_ROWS(const fastact_job *job, std::size_t band) { FASTACT_JOIN(f
 extern "C" {
 #define FASTACT_DECLARE(part) extern const fastact_table FASTACT_TABLE(part);
 FASTACT_PARTS(FASTACT_DECLARE)
-extern const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
+// Visible, for the regression check (fastact/regression/driver.cpp) and for benchmarks that disassemble loops.
+extern __attribute__((visibility("default"))) const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
 }
 #define FASTACT_ADDRESS(part) &FASTACT_TABLE(part),
 static const fastact_table *const FASTACT_JOIN(tables_, FASTACT_ISA)[] = {FASTACT_PARTS(FASTACT_ADDRESS)};
