@@ -67,6 +67,7 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef extern from "Python.h":
     void Py_INCREF(void *)
+    void Py_DECREF(void *)
     bint PyFloat_CheckExact(object)
     double PyFloat_AS_DOUBLE(object)
 
@@ -299,16 +300,6 @@ cdef Py_ssize_t _served = 0
 def served():
     """How many calls the fast path has served in this process."""
     return _served
-
-
-def _rounded(double value, int kind):
-    """A number as an array of that storage type would hold it."""
-    if kind == FLOAT16:
-        return float(np.float16(value))
-    if kind == BFLOAT16:
-        bits = int(np.float32(value).view(np.uint32))
-        return float(np.uint32((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32))
-    return value
 
 
 include "entry.pxi"
