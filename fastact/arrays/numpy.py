@@ -1,7 +1,8 @@
 """The front-end for NumPy arrays, and for all that NumPy makes arrays of.
 
 Kernels take one-dimensional contiguous native arrays. Arrays that lie alike in memory, in whatever order, are handed over as
-they are; everything else goes block by block through NumPy's own buffered iterator, without a copy of full size.
+they are; other strides go tile by tile through compiled code, and what is misaligned or byte-swapped block by block through NumPy's
+own buffered iterator, without a copy of full size.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def run_elementwise(
         if len(outs) > 1 and outs[1] is not None:
             inputs = [_apart(a, outs[1]) for a in inputs]
             params = [_apart(p, outs[1]) if isinstance(p, np.ndarray) else p for p in params]
-        _run(kernel, inputs, params, results)
+        _run(kernel, inputs, params, results, backend, (f"{definition.name}_{direction}", kind_of(x.dtype), wide))
         return results
     shapes = [np.shape(params[list(definition.params).index(p)]) for p in definition.learnable]
     kind = kind_of(x.dtype)
@@ -250,8 +251,15 @@ def _apart(a: Array, out: Array) -> Array:
     return a.copy() if not (same and a.dtype == out.dtype) and np.shares_memory(a, out) else a
 
 
-def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array]) -> None:
-    """Run a kernel over arrays of any layout."""
+def _run(
+    kernel: Kernel,
+    inputs: Sequence[Array],
+    params: Sequence[Any],
+    outs: Sequence[Array],
+    backend: Any = None,
+    operation: tuple[str, str, bool] | None = None,
+) -> None:
+    """Run a kernel over arrays of any layout; `backend` may run the `operation` (name, kind, whether in float64) in its place."""
     shape = outs[0].shape
     arrays = [_bits(a) for a in (*inputs, *(np.broadcast_to(p, shape) for p in params if isinstance(p, np.ndarray)), *outs)]
     if outs[0].size == 0:
@@ -260,6 +268,13 @@ def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: S
     if flat is not None:
         _call(kernel, flat, len(inputs), params)
         return
+    if operation is not None and hasattr(backend, "run_job") and all(a.dtype.isnative and a.flags.aligned for a in arrays):
+        rest = iter(arrays[len(inputs) :])
+        placed = [next(rest) if isinstance(p, np.ndarray) else p for p in params]
+        job = compiled.strided_job(*operation, arrays[: len(inputs)], placed, list(rest))
+        if job is not None:
+            backend.run_job(job)
+            return
     count = len(arrays) - len(outs)
     flags: list[list[Any]] = [["readonly", "aligned", "nbo", "contig"]] * count + [["writeonly", "aligned", "nbo", "contig"]] * len(outs)
     blocks = np.nditer(

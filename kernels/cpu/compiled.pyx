@@ -302,4 +302,5 @@ def served():
     return _served
 
 
+include "strided.pxi"
 include "entry.pxi"

@@ -35,6 +35,10 @@ cdef extern from "Python.h":
     bint PyUnicode_CheckExact(PyObject *)
 
 cdef extern from "numpy/arrayobject.h":
+    enum: NPY_KEEPORDER
+    bint PyArray_ISBEHAVED_RO(cnp.ndarray)
+    bint PyArray_ISBEHAVED(cnp.ndarray)
+    object PyArray_NewLikeArray(cnp.ndarray, int order, PyArray_Descr *descr, int subok)
     object PyArray_Scalar(void *data, PyArray_Descr *descr, PyObject *base)
 
 cdef extern from "calls.hpp":
@@ -214,6 +218,7 @@ cdef class Entry:
         cdef Splat numbers[MAX_INPUTS]
         cdef double number
         cdef Py_ssize_t n
+        cdef bint flat
         cdef cnp.ndarray x, y
         if given < arrays or given > count:
             return None
@@ -231,13 +236,18 @@ cdef class Entry:
         x = <cnp.ndarray>value[arrays - 1]
         kind = kind_of(x)
         n = cnp.PyArray_SIZE(x)
-        if kind < 0 or n > self.limit or cnp.PyArray_NDIM(x) == 0 or not PyArray_ISCARRAY_RO(x):
+        if kind < 0 or n > self.limit or cnp.PyArray_NDIM(x) == 0:
             return None
         if entry.outputs > entry.stored and n > SUMMED_HERE:
             return None
+        out = value[count]
+        if out == <PyObject *>None:
+            out = NULL
+        flat = PyArray_ISCARRAY_RO(x)
         if arrays == 2:
-            if not like(value[0], x) or not PyArray_ISCARRAY_RO(<cnp.ndarray>value[0]):
+            if not like(value[0], x):
                 return None
+            flat &= PyArray_ISCARRAY_RO(<cnp.ndarray>value[0])
             inputs[0], step[0] = cnp.PyArray_DATA(<cnp.ndarray>value[0]), 1
         inputs[arrays - 1], step[arrays - 1] = cnp.PyArray_DATA(x), 1
         if kind == FLOAT64:
@@ -252,9 +262,8 @@ cdef class Entry:
                 if not is_number(value[k], &number):
                     return None
                 inputs[k] = splat_one(&numbers[k], fastact_rounded(number, kind), wide)
-        out = value[count]
-        if out == <PyObject *>None:
-            out = NULL
+        if not flat or (out != NULL and entry.outputs == 1 and not is_flat(out)):
+            return self.strided(x, value, kind, wide, inputs, n)
         if entry.outputs == 1:
             y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)) if out == NULL else taken(out, x, inputs, arrays)
             if y is None:
@@ -300,6 +309,46 @@ cdef class Entry:
             PyMem_Free(terms)
         return results
 
+    cdef object strided(self, cnp.ndarray x, PyObject **value, int kind, bint wide, const void **numbers, Py_ssize_t n):
+        """The result for arrays that do not all lie in one piece and order; None as in `serve`."""
+        cdef fastact_strided s
+        cdef const fastact_entry *entry = self.entry
+        cdef int k, nd = cnp.PyArray_NDIM(x)
+        cdef PyObject *out = value[entry.inputs]
+        cdef cnp.ndarray y
+        if entry.outputs != 1 or n == 0 or nd > STRIDED_DIMENSIONS:
+            return None
+        fastact_strided_begin(&s, isa, entry, kind, wide)
+        for k in range(entry.inputs):
+            if k < entry.arrays:
+                if not PyArray_ISBEHAVED_RO(<cnp.ndarray>value[k]):
+                    return None
+                fastact_strided_operand_at(
+                    &s, k, cnp.PyArray_DATA(<cnp.ndarray>value[k]), cnp.PyArray_STRIDES(<cnp.ndarray>value[k]), nd, NULL
+                )
+            else:
+                fastact_strided_operand_at(&s, k, NULL, NULL, 0, numbers[k])
+        if out == NULL or out == <PyObject *>None:
+            y = PyArray_NewLikeArray(x, NPY_KEEPORDER, NULL, 0)
+        else:
+            if not like(out, x) or not PyArray_ISBEHAVED(<cnp.ndarray>out):
+                return None
+            y = <cnp.ndarray>out
+            for k in range(entry.arrays):
+                if not beside(<cnp.ndarray>value[k], y):
+                    return None
+        fastact_strided_operand_at(&s, entry.inputs, cnp.PyArray_DATA(y), cnp.PyArray_STRIDES(y), nd, NULL)
+        if not fastact_strided_plan(&s, nd, cnp.PyArray_DIMS(x)):
+            return None
+        global _served
+        _served += 1
+        if n > WITHOUT_GIL:
+            with nogil:
+                fastact_run_bands(&s.job)
+        else:
+            fastact_run_bands(&s.job)
+        return y
+
     cdef inline int run(self, int kind, bint wide, const void **inputs, const Py_ssize_t *step, void **outputs, Py_ssize_t n) except -1:
         global _served
         _served += 1
@@ -330,6 +379,40 @@ cdef inline bint like(PyObject *a, cnp.ndarray x):
         and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.PyArray_TYPE(x)
         and same_shape(<cnp.ndarray>a, x)
     )
+
+
+cdef inline bint is_flat(PyObject *out):
+    return cnp.PyArray_CheckExact(<object>out) and PyArray_ISCARRAY(<cnp.ndarray>out)
+
+
+cdef bint beside(cnp.ndarray a, cnp.ndarray out):
+    """Whether arrays of one shape are the same one, or lie where the other surely is not."""
+    cdef int d
+    cdef bint same = cnp.PyArray_DATA(a) == cnp.PyArray_DATA(out)
+    cdef char *begin[2]
+    cdef char *end[2]
+    for d in range(cnp.PyArray_NDIM(a)):
+        same &= cnp.PyArray_STRIDES(a)[d] == cnp.PyArray_STRIDES(out)[d]
+    if same:
+        return True
+    reach(a, &begin[0], &end[0])
+    reach(out, &begin[1], &end[1])
+    return end[0] <= begin[1] or end[1] <= begin[0]
+
+
+cdef int reach(cnp.ndarray a, char **begin, char **end) noexcept:
+    """The first byte of an array that is not empty, and the one after the last."""
+    cdef int d
+    cdef Py_ssize_t along
+    begin[0] = <char *>cnp.PyArray_DATA(a)
+    end[0] = begin[0] + cnp.PyArray_ITEMSIZE(a)
+    for d in range(cnp.PyArray_NDIM(a)):
+        along = (cnp.PyArray_DIMS(a)[d] - 1) * cnp.PyArray_STRIDES(a)[d]
+        if along < 0:
+            begin[0] += along
+        else:
+            end[0] += along
+    return 0
 
 
 cdef cnp.ndarray taken(PyObject *out, cnp.ndarray x, const void **inputs, int arrays):
