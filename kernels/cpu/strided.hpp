@@ -7,7 +7,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include "interface.hpp"
 #include "select.hpp"
 #if defined(__SSE2__)
@@ -38,6 +37,7 @@ struct fastact_strided {
     int dimensions;        // at least 2: the last are rows and columns of tiles
     std::size_t extent[STRIDED_DIMENSIONS];
     std::size_t rows, columns;  // of a full tile
+    int down_first;  // tiles follow each other down the columns: along a transposed operand, which hardware then fetches ahead
     int inputs, outputs;
     fastact_strided_operand operand[STRIDED_OPERANDS];  // inputs, then outputs
 };
@@ -104,8 +104,15 @@ template <class U> static void scatter(const char *from, char *to, std::ptrdiff_
 
 template <class U> static void fill(const char *from, char *to, std::size_t n) {
     const U value = at<U>(from);
-    U *const out = reinterpret_cast<U *>(to);  // of a tile: aligned
-    for (std::size_t i = 0; i < n; i++) out[i] = value;
+    std::size_t i = 0;
+#if defined(__SSE2__)
+    constexpr std::size_t lanes = 16 / sizeof(U);
+    U all[lanes];
+    for (U &one : all) one = value;
+    const __m128i vector = _mm_loadu_si128(reinterpret_cast<const __m128i *>(all));
+    for (; i + lanes <= n; i += lanes) _mm_storeu_si128(reinterpret_cast<__m128i *>(to + i * sizeof(U)), vector);
+#endif
+    for (; i < n; i++) put(to + i * sizeof(U), value);
 }
 
 // Rows of a few bytes: a call of memcpy for each would cost more than the copy. The rest of 16 goes in one more, overlapping vector.
@@ -123,6 +130,8 @@ static inline void copy_row(const char *from, char *to, std::size_t bytes) {
     __builtin_memcpy(to, from, bytes);
 }
 
+#define FASTACT_UNROLL _Pragma("GCC unroll 8")
+
 // to[j][i] = from[i][j]: `m` rows of `n` contiguous elements, rows `from_step` bytes apart; rows of the result lie `to_step` apart.
 template <class U>
 static void transpose(const char *from, std::ptrdiff_t from_step, char *to, std::ptrdiff_t to_step, std::size_t m, std::size_t n) {
@@ -135,21 +144,21 @@ static void transpose(const char *from, std::ptrdiff_t from_step, char *to, std:
         std::size_t j = 0;
         for (; j + side <= n; j += side) {
             __m128i v[side], w[side];
-            for (std::size_t k = 0; k < side; k++)
+            FASTACT_UNROLL for (std::size_t k = 0; k < side; k++)
                 v[k] = _mm_loadu_si128(reinterpret_cast<const __m128i *>(from + row(i + k, from_step) + row(j, size)));
             if constexpr (size == 2) {
-                for (std::size_t k = 0; k < side / 2; k++)
+                FASTACT_UNROLL for (std::size_t k = 0; k < side / 2; k++)
                     w[2 * k] = _mm_unpacklo_epi16(v[k], v[k + side / 2]), w[2 * k + 1] = _mm_unpackhi_epi16(v[k], v[k + side / 2]);
-                for (std::size_t k = 0; k < side / 2; k++)
+                FASTACT_UNROLL for (std::size_t k = 0; k < side / 2; k++)
                     v[2 * k] = _mm_unpacklo_epi16(w[k], w[k + side / 2]), v[2 * k + 1] = _mm_unpackhi_epi16(w[k], w[k + side / 2]);
-                for (std::size_t k = 0; k < side / 2; k++)
+                FASTACT_UNROLL for (std::size_t k = 0; k < side / 2; k++)
                     w[2 * k] = _mm_unpacklo_epi16(v[k], v[k + side / 2]), w[2 * k + 1] = _mm_unpackhi_epi16(v[k], v[k + side / 2]);
             } else if constexpr (size == 4) {
                 const __m128i a = _mm_unpacklo_epi32(v[0], v[2]), b = _mm_unpackhi_epi32(v[0], v[2]);
                 const __m128i c = _mm_unpacklo_epi32(v[1], v[3]), d = _mm_unpackhi_epi32(v[1], v[3]);
                 w[0] = _mm_unpacklo_epi32(a, c), w[1] = _mm_unpackhi_epi32(a, c), w[2] = _mm_unpacklo_epi32(b, d), w[3] = _mm_unpackhi_epi32(b, d);
             } else w[0] = _mm_unpacklo_epi64(v[0], v[1]), w[1] = _mm_unpackhi_epi64(v[0], v[1]);
-            for (std::size_t k = 0; k < side; k++) _mm_storeu_si128(reinterpret_cast<__m128i *>(to + row(j + k, to_step) + row(i, size)), w[k]);
+            FASTACT_UNROLL for (std::size_t k = 0; k < side; k++) _mm_storeu_si128(reinterpret_cast<__m128i *>(to + row(j + k, to_step) + row(i, size)), w[k]);
         }
         for (; j < n; j++)
             for (std::size_t k = i; k < i + side; k++) put(to + row(j, to_step) + row(k, size), at<U>(from + row(k, from_step) + row(j, size)));
@@ -187,14 +196,63 @@ static void write_tile(const char *from, char *to, std::ptrdiff_t down, std::ptr
     }
 }
 
+// Where a tile is: its number in each dimension, columns first in the order in which tiles are taken.
+struct Walk {
+    const fastact_strided &s;
+    int inner, outer;             // of the last two dimensions, the one that tiles follow first
+    std::size_t tiles[2];         // along rows, along columns
+    std::size_t at[STRIDED_DIMENSIONS];
+    std::ptrdiff_t base[STRIDED_OPERANDS];  // of the dimensions before the last two
+
+    Walk(const fastact_strided &s) : s(s) {
+        const int n = s.dimensions;
+        inner = s.down_first ? n - 2 : n - 1, outer = s.down_first ? n - 1 : n - 2;
+        tiles[0] = (s.extent[n - 2] + s.rows - 1) / s.rows, tiles[1] = (s.extent[n - 1] + s.columns - 1) / s.columns;
+    }
+    std::size_t count(int d) const { return d < s.dimensions - 2 ? s.extent[d] : tiles[d - (s.dimensions - 2)]; }
+    std::size_t total() const {
+        std::size_t found = 1;
+        for (int d = 0; d < s.dimensions; d++) found *= count(d);
+        return found;
+    }
+    void settle() {
+        for (int k = 0; k < s.inputs + s.outputs; k++) {
+            base[k] = 0;
+            for (int d = 0; s.operand[k].data && d < s.dimensions - 2; d++) base[k] += static_cast<std::ptrdiff_t>(at[d]) * s.operand[k].stride[d];
+        }
+    }
+    void go(std::size_t tile) {
+        at[inner] = tile % count(inner), tile /= count(inner);
+        at[outer] = tile % count(outer), tile /= count(outer);
+        for (int d = s.dimensions - 3; d >= 0; d--) at[d] = tile % count(d), tile /= count(d);
+        settle();
+    }
+    void next() {
+        if (++at[inner] < count(inner)) return;
+        at[inner] = 0;
+        if (++at[outer] < count(outer)) return;
+        at[outer] = 0;
+        for (int d = s.dimensions - 3; d >= 0; d--) {
+            if (++at[d] < count(d)) break;
+            at[d] = 0;
+        }
+        settle();
+    }
+    std::size_t row() const { return at[s.dimensions - 2] * s.rows; }
+    std::size_t column() const { return at[s.dimensions - 1] * s.columns; }
+    char *place(int k) const {
+        const fastact_strided_operand &o = s.operand[k];
+        const std::ptrdiff_t *const last = o.stride + s.dimensions - 2;
+        return o.data + base[k] + static_cast<std::ptrdiff_t>(row()) * last[0] + static_cast<std::ptrdiff_t>(column()) * last[1];
+    }
+};
+
 template <class U> static void run_band(const fastact_strided &s, std::size_t band) {
     const int n = s.dimensions, all = s.inputs + s.outputs;
-    const std::size_t columns = s.columns, rows = s.rows, last = s.extent[n - 1], before = s.extent[n - 2];
-    const std::size_t across = (last + columns - 1) / columns, down = (before + rows - 1) / rows;
-    std::size_t total = across * down;
-    for (int d = 0; d < n - 2; d++) total *= s.extent[d];
-    const std::size_t begin = total / s.job.bands * band + (band < total % s.job.bands ? band : total % s.job.bands);
-    const std::size_t end = begin + total / s.job.bands + (band < total % s.job.bands);
+    const std::size_t last = s.extent[n - 1], before = s.extent[n - 2];
+    Walk walk(s);
+    const std::size_t total = walk.total(), part = total / s.job.bands, more = total % s.job.bands;
+    const std::size_t begin = part * band + (band < more ? band : more), end = begin + part + (band < more);
     const auto tiles = static_cast<char *>(__builtin_alloca(static_cast<std::size_t>(all) * TILE_BYTES + 64));
     char *const aligned = tiles + (64 - reinterpret_cast<std::uintptr_t>(tiles) % 64) % 64;
     const char *held[STRIDED_OPERANDS] = {};  // what a tile of an input holds, where it may be used again
@@ -202,17 +260,16 @@ template <class U> static void run_band(const fastact_strided &s, std::size_t ba
     const void *in[MAX_INPUTS];
     std::ptrdiff_t step[MAX_INPUTS];
     void *out[MAX_OUTPUTS];
-    for (std::size_t tile = begin; tile < end; tile++) {
-        const std::size_t i = tile % across * columns, line = tile / across, j = line % down * rows;
-        const std::size_t c = last - i < columns ? last - i : columns, r = before - j < rows ? before - j : rows;
+    walk.go(begin);
+    for (std::size_t tile = begin; tile < end; tile++, walk.next()) {
+        const std::size_t i = walk.column(), j = walk.row();
+        const std::size_t c = last - i < s.columns ? last - i : s.columns, r = before - j < s.rows ? before - j : s.rows;
         char *place[STRIDED_OPERANDS];
         bool direct[STRIDED_OPERANDS];
         for (int k = 0; k < all; k++) {
             const fastact_strided_operand &o = s.operand[k];
             if (!o.data) continue;
-            place[k] = o.data + static_cast<std::ptrdiff_t>(i) * o.stride[n - 1] + static_cast<std::ptrdiff_t>(j) * o.stride[n - 2];
-            std::size_t rest = line / down;
-            for (int d = n - 3; d >= 0; rest /= s.extent[d--]) place[k] += static_cast<std::ptrdiff_t>(rest % s.extent[d]) * o.stride[d];
+            place[k] = walk.place(k);
             direct[k] = (o.stride[n - 1] == s.size || c == 1) && (r == 1 || o.stride[n - 2] == static_cast<std::ptrdiff_t>(c) * s.size);
         }
         for (int k = 0; k < s.inputs; k++) {
@@ -324,13 +381,18 @@ static bool fastact_strided_plan(fastact_strided *s, int dimensions, const std::
         for (int i = 0; s->operand[k].data && i < count; i++) s->operand[k].stride[i] = stride[k][i];
     const std::size_t block = static_cast<std::size_t>(TILE_BYTES / s->size), last = s->extent[count - 1], before = s->extent[count - 2];
     const auto least = [](std::size_t a, std::size_t b) { return a < b ? a : b; };
+    s->down_first = transposed;
     bool plain = true;  // every row of every operand can be handed over
     for (int k = 0; k < all; k++)
         if (s->operand[k].data) plain &= s->operand[k].stride[count - 1] == s->size;
     if (transposed) {
-        s->columns = least(last, before < TILE_SIDE ? block / before : TILE_SIDE);
-        s->rows = least(before, block / s->columns);
-        if (s->columns == TILE_SIDE) s->rows = least(s->rows, block / TILE_SIDE);
+        const std::size_t whole = static_cast<std::size_t>(16 / s->size);  // what is transposed at once
+        const auto even = [&](std::size_t count, std::size_t most) {  // pieces of about one size
+            const std::size_t pieces = (count + most - 1) / most;
+            return least(most, ((count + pieces - 1) / pieces + whole - 1) / whole * whole);
+        };
+        s->columns = least(last, even(last, before < TILE_SIDE ? block / before : TILE_SIDE));
+        s->rows = least(before, even(before, block / s->columns));
     } else if (plain && last >= DIRECT) s->columns = least(last, LONGEST), s->rows = 1;
     else {
         s->columns = least(last, block);
