@@ -17,8 +17,9 @@ enum {
     STRIDED_DIMENSIONS = 16,            // after neighbours have been merged
     STRIDED_OPERANDS = MAX_INPUTS + MAX_OUTPUTS,
     TILE_BYTES = 4096,                  // of an operand
-    TILE_SIDE = 32,                     // of a tile of something transposed
-    DIRECT = 256,                       // rows of so many elements are worth a call of the loop
+    TURNED_BYTES = 16384, TURNED_SIDE = 64,  // of a tile of something transposed: whole cache lines both ways, in the first-level cache
+    MANY = 5,                           // operands, for which such tiles would be too large
+    DIRECT = 512,                       // rows of so many elements are worth a call of the loop
     LONGEST = 1 << 14,                  // and no longer ones are given to it
     STRIDED_BAND = 1 << 16,             // elements worth a thread's while
     STRIDED_BANDS = 64
@@ -36,7 +37,7 @@ struct fastact_strided {
     int kind, wide, size;  // bytes of an element
     int dimensions;        // at least 2: the last are rows and columns of tiles
     std::size_t extent[STRIDED_DIMENSIONS];
-    std::size_t rows, columns;  // of a full tile
+    std::size_t rows, columns, bytes;  // of a full tile
     int down_first;  // tiles follow each other down the columns: along a transposed operand, which hardware then fetches ahead
     int inputs, outputs;
     fastact_strided_operand operand[STRIDED_OPERANDS];  // inputs, then outputs
@@ -253,7 +254,7 @@ template <class U> static void run_band(const fastact_strided &s, std::size_t ba
     Walk walk(s);
     const std::size_t total = walk.total(), part = total / s.job.bands, more = total % s.job.bands;
     const std::size_t begin = part * band + (band < more ? band : more), end = begin + part + (band < more);
-    const auto tiles = static_cast<char *>(__builtin_alloca(static_cast<std::size_t>(all) * TILE_BYTES + 64));
+    const auto tiles = static_cast<char *>(__builtin_alloca(static_cast<std::size_t>(all) * s.bytes + 64));
     char *const aligned = tiles + (64 - reinterpret_cast<std::uintptr_t>(tiles) % 64) % 64;
     const char *held[STRIDED_OPERANDS] = {};  // what a tile of an input holds, where it may be used again
     std::size_t held_rows[STRIDED_OPERANDS], held_columns[STRIDED_OPERANDS];
@@ -278,7 +279,7 @@ template <class U> static void run_band(const fastact_strided &s, std::size_t ba
             if (!o.data) in[k] = o.splat;
             else if (direct[k]) in[k] = place[k];
             else {
-                char *const to = aligned + k * TILE_BYTES;
+                char *const to = aligned + static_cast<std::size_t>(k) * s.bytes;
                 in[k] = to;
                 const bool again = !o.stride[n - 1] || !o.stride[n - 2];
                 if (again && held[k] == place[k] && held_rows[k] == r && held_columns[k] == c) continue;
@@ -286,7 +287,7 @@ template <class U> static void run_band(const fastact_strided &s, std::size_t ba
                 if (again) held[k] = place[k], held_rows[k] = r, held_columns[k] = c;
             }
         }
-        for (int k = 0; k < s.outputs; k++) out[k] = direct[s.inputs + k] ? place[s.inputs + k] : aligned + (s.inputs + k) * TILE_BYTES;
+        for (int k = 0; k < s.outputs; k++) out[k] = direct[s.inputs + k] ? place[s.inputs + k] : aligned + static_cast<std::size_t>(s.inputs + k) * s.bytes;
         s.isa->run(s.entry, s.kind, s.wide, in, step, out, r * c);
         for (int k = 0; k < s.outputs; k++) {
             const fastact_strided_operand &o = s.operand[s.inputs + k];
@@ -379,7 +380,9 @@ static bool fastact_strided_plan(fastact_strided *s, int dimensions, const std::
     s->dimensions = count;
     for (int k = 0; k < all; k++)
         for (int i = 0; s->operand[k].data && i < count; i++) s->operand[k].stride[i] = stride[k][i];
-    const std::size_t block = static_cast<std::size_t>(TILE_BYTES / s->size), last = s->extent[count - 1], before = s->extent[count - 2];
+    const bool turned = transposed && all < MANY;
+    const std::size_t block = static_cast<std::size_t>((turned ? TURNED_BYTES : TILE_BYTES) / s->size), side = turned ? TURNED_SIDE : TURNED_SIDE / 2;
+    const std::size_t last = s->extent[count - 1], before = s->extent[count - 2];
     const auto least = [](std::size_t a, std::size_t b) { return a < b ? a : b; };
     s->down_first = transposed;
     bool plain = true;  // every row of every operand can be handed over
@@ -391,13 +394,14 @@ static bool fastact_strided_plan(fastact_strided *s, int dimensions, const std::
             const std::size_t pieces = (count + most - 1) / most;
             return least(most, ((count + pieces - 1) / pieces + whole - 1) / whole * whole);
         };
-        s->columns = least(last, even(last, before < TILE_SIDE ? block / before : TILE_SIDE));
+        s->columns = least(last, even(last, before < side ? block / before : side));
         s->rows = least(before, even(before, block / s->columns));
     } else if (plain && last >= DIRECT) s->columns = least(last, LONGEST), s->rows = 1;
     else {
         s->columns = least(last, block);
         s->rows = s->columns > block / 2 ? 1 : least(before, block / s->columns);
     }
+    s->bytes = plain && s->rows == 1 ? 0 : (s->rows * s->columns * static_cast<std::size_t>(s->size) + 63) / 64 * 64;
     std::size_t total = 1;
     for (int i = 0; i < count; i++) total *= s->extent[i];
     const std::size_t bands = total / STRIDED_BAND;
