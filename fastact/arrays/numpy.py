@@ -306,6 +306,8 @@ def _call(kernel: Kernel, arrays: list[Array], inputs: int, params: Sequence[Any
 
 def _flat(arrays: list[Array]) -> list[Array] | None:
     """The arrays in one dimension if all lie contiguous, in one order, native and aligned; else None."""
+    if all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays):
+        return [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
     first = arrays[0]
     order = sorted(range(first.ndim), key=lambda i: (-first.strides[i], i))
     for a in arrays:

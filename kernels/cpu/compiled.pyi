@@ -17,6 +17,7 @@ def follow(backend: Any, accuracy: Any, environment_backend: str | None, environ
 
 class Entry:
     limit: int
+    learned: tuple[int, ...]
     def __init__(self, name: str, general: Callable[..., Any], defaults: dict[str, float | None]) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

@@ -120,6 +120,21 @@ cdef inline bint is_number(PyObject *value, double *number):
     return True
 
 
+cdef bint is_single(PyObject *value, cnp.ndarray x, int kind, double *number):
+    """Whether `value` is an array of one element of x's type, which goes to `number`."""
+    cdef cnp.ndarray a
+    if not cnp.PyArray_CheckExact(<object>value):
+        return False
+    a = <cnp.ndarray>value
+    if cnp.PyArray_SIZE(a) != 1 or kind_of(a) != kind or cnp.PyArray_NDIM(a) > cnp.PyArray_NDIM(x) or not PyArray_ISBEHAVED_RO(a):
+        return False
+    if kind == FLOAT64:
+        number[0] = (<double *>cnp.PyArray_DATA(a))[0]
+    elif kind == FLOAT32:
+        number[0] = (<float *>cnp.PyArray_DATA(a))[0]
+    return kind >= FLOAT32
+
+
 cdef inline const void *splat_one(Splat *s, double value, bint wide) noexcept nogil:
     """`value` over a pack of the working type alone."""
     cdef int i
@@ -145,6 +160,13 @@ cdef class Entry:
         Called with the same arguments whenever the fast path does not apply.
     defaults : dict of str to float or None
         Parameters and their defaults; None if they must be given.
+
+    Attributes
+    ----------
+    limit : int
+        Elements of the largest array that is served here.
+    learned : tuple of int
+        The parameters, by their place among all, whose gradients are results.
     """
 
     cdef vectorcallfunc vectorcall
@@ -155,6 +177,7 @@ cdef class Entry:
     cdef int required  # bit i: parameter i has no default
     cdef tuple keywords  # the parameters, then OPTIONS
     cdef public Py_ssize_t limit
+    cdef public tuple learned
 
     def __cinit__(self, *args, **kwargs):
         self.vectorcall = call_entry
@@ -168,6 +191,7 @@ cdef class Entry:
         self.keywords = (*defaults, "out", "backend", "accuracy")
         self.required = 0
         self.limit = 0
+        self.learned = ()
         self.fast = name in _entries
         if self.fast:
             self.entry = entry_of(name)
@@ -259,7 +283,7 @@ cdef class Entry:
                     return None
                 inputs[k] = splatted(&self.defaults[4 * (k - arrays) + kind], wide)
             else:
-                if not is_number(value[k], &number):
+                if not is_number(value[k], &number) and not is_single(value[k], x, kind, &number):
                     return None
                 inputs[k] = splat_one(&numbers[k], fastact_rounded(number, kind), wide)
         if not flat or (out != NULL and entry.outputs == 1 and not is_flat(out)):
@@ -271,16 +295,21 @@ cdef class Entry:
             outputs[0] = cnp.PyArray_DATA(y)
             self.run(kind, wide, inputs, step, outputs, n)
             return y
-        return self.several(x, out, kind, wide, inputs, step, n)
+        return self.several(x, value, out, kind, wide, inputs, step, n)
 
-    cdef object several(self, cnp.ndarray x, PyObject *out, int kind, bint wide, const void **inputs, const Py_ssize_t *step, Py_ssize_t n):
+    cdef object several(
+        self, cnp.ndarray x, PyObject **value, PyObject *out, int kind, bint wide, const void **inputs, const Py_ssize_t *step, Py_ssize_t n
+    ):
         """The results of an entry that has several; None as in `serve`."""
         cdef int i, stored = self.entry.stored, count = self.entry.outputs
         cdef void *outputs[MAX_OUTPUTS]
+        cdef PyObject *parameter
         cdef char *terms = NULL  # of the parameters' gradients, in the working type
         cdef cnp.ndarray y, before = None
         cdef tuple results
         if out != NULL and (not PyTuple_CheckExact(out) or PyTuple_GET_SIZE(out) != count):
+            return None
+        if count - stored != PyTuple_GET_SIZE(<PyObject *>self.learned):
             return None
         results = PyTuple_New(count)
         for i in range(count):
@@ -304,7 +333,13 @@ cdef class Entry:
         try:
             self.run(kind, wide, inputs, step, outputs, n)
             for i in range(stored, count):
-                give(results, i, scalar(fastact_sum_of(outputs[i], wide, n), kind, x))
+                found = scalar(fastact_sum_of(outputs[i], wide, n), kind, x)
+                parameter = value[self.entry.arrays + <int>self.learned[i - stored]]
+                if parameter != NULL and cnp.PyArray_CheckExact(<object>parameter) and cnp.PyArray_NDIM(<cnp.ndarray>parameter):
+                    y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(<cnp.ndarray>parameter), cnp.PyArray_DIMS(<cnp.ndarray>parameter))
+                    y.fill(found)
+                    found = y
+                give(results, i, found)
         finally:
             PyMem_Free(terms)
         return results
