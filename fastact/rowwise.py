@@ -188,7 +188,9 @@ class _RowDirection(compiled.RowEntry):
         def lay(piece: Any) -> tuple[Rows, Any]:
             cut = {name: None if a is None else a[piece] for name, a in (("x", x), ("grad", grad))}
             wanted = not (kind.reduces and value)
-            laid, out3, finish = module.lay_rows(cut, rows.axes, None if target is None else target[piece], wanted, scratch if pieces else None)
+            laid, out3, finish = module.lay_rows(
+                cut, rows.axes, None if target is None else target[piece], wanted, scratch if pieces else None
+            )
             return Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings), finish
 
         call, finish = lay(pieces[0] if pieces else ...)  # the first piece for its facts

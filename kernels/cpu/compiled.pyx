@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
 """The compiled side of fastact on the CPU: the loops of the best instruction set, and the fast path of every call.
 
-`Entry` is one direction of one activation as a callable. A plain, contiguous, native array below a size limit never leaves
-compiled code: check, allocate, loop. Everything else goes to the Python function the entry was made with.
+`Entry` is one direction of one activation as a callable. A plain, native array below a size limit never leaves compiled code: check,
+allocate, loop. Everything else goes to the Python function the entry was made with.
 """
 
 import os
@@ -289,7 +289,7 @@ cdef int _overrides = 0
 
 
 def add_override(int change):
-    """Count the contexts in which automatic choice is not what decides; while there are any, no call takes the fast path."""
+    """Count the contexts in which automatic choice is not what decides; only while there are any do calls look at them."""
     global _overrides
     _overrides += change
 

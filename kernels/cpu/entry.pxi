@@ -304,6 +304,7 @@ cdef class Entry:
         cdef int i, stored = self.entry.stored, count = self.entry.outputs
         cdef void *outputs[MAX_OUTPUTS]
         cdef PyObject *parameter
+        cdef double total
         cdef char *terms = NULL  # of the parameters' gradients, in the working type
         cdef cnp.ndarray y, before = None
         cdef tuple results
@@ -333,13 +334,18 @@ cdef class Entry:
         try:
             self.run(kind, wide, inputs, step, outputs, n)
             for i in range(stored, count):
-                found = scalar(fastact_sum_of(outputs[i], wide, n), kind, x)
+                total = fastact_sum_of(outputs[i], wide, n)
                 parameter = value[self.entry.arrays + <int>self.learned[i - stored]]
                 if parameter != NULL and cnp.PyArray_CheckExact(<object>parameter) and cnp.PyArray_NDIM(<cnp.ndarray>parameter):
+                    # As `is_single` has it: one element of float32 or float64.
                     y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(<cnp.ndarray>parameter), cnp.PyArray_DIMS(<cnp.ndarray>parameter))
-                    y.fill(found)
-                    found = y
-                give(results, i, found)
+                    if kind == FLOAT64:
+                        (<double *>cnp.PyArray_DATA(y))[0] = total
+                    else:
+                        (<float *>cnp.PyArray_DATA(y))[0] = fastact_single(total)
+                    give(results, i, y)
+                else:
+                    give(results, i, scalar(total, kind, x))
         finally:
             PyMem_Free(terms)
         return results
