@@ -102,8 +102,14 @@ cdef int asked(PyObject *backend, PyObject *accuracy) except -2:
 
 
 cdef inline object new_array(PyArray_Descr *descr, int nd, const cnp.npy_intp *dims):
-    Py_INCREF(descr)  # NewFromDescr takes it over
     return PyArray_NewFromDescr(ndarray_type, descr, nd, dims, NULL, NULL, 0, NULL)
+
+
+cdef inline object empty_as(cnp.ndarray x, cnp.ndarray shape):
+    """A new array of x's type and of the shape of `shape`."""
+    cdef PyArray_Descr *descr = PyArray_DESCR(x)
+    Py_INCREF(descr)  # new_array takes it over
+    return new_array(descr, cnp.PyArray_NDIM(shape), cnp.PyArray_DIMS(shape))
 
 
 cdef inline bint is_number(PyObject *value, double *number):
@@ -289,7 +295,7 @@ cdef class Entry:
         if not flat or (out != NULL and entry.outputs == 1 and not is_flat(out)):
             return self.strided(x, value, kind, wide, inputs, n)
         if entry.outputs == 1:
-            y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)) if out == NULL else taken(out, x, inputs, arrays)
+            y = empty_as(x, x) if out == NULL else taken(out, x, inputs, arrays)
             if y is None:
                 return None
             outputs[0] = cnp.PyArray_DATA(y)
@@ -320,7 +326,7 @@ cdef class Entry:
                     return None
                 before = y
             elif i < stored:
-                y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x))
+                y = empty_as(x, x)
             else:
                 continue
             give(results, i, y)
@@ -338,7 +344,7 @@ cdef class Entry:
                 parameter = value[self.entry.arrays + <int>self.learned[i - stored]]
                 if parameter != NULL and cnp.PyArray_CheckExact(<object>parameter) and cnp.PyArray_NDIM(<cnp.ndarray>parameter):
                     # As `is_single` has it: one element of float32 or float64.
-                    y = new_array(PyArray_DESCR(x), cnp.PyArray_NDIM(<cnp.ndarray>parameter), cnp.PyArray_DIMS(<cnp.ndarray>parameter))
+                    y = empty_as(x, <cnp.ndarray>parameter)
                     if kind == FLOAT64:
                         (<double *>cnp.PyArray_DATA(y))[0] = total
                     else:
