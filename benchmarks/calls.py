@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import os
 
-CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-if CORE is not None:  # before any library counts the cores
-    os.sched_setaffinity(0, {CORE})
-os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+if __name__ == "__main__":  # before any library counts the cores
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-from collections.abc import Callable, Mapping  # noqa: E402
-from functools import partial  # noqa: E402
-from importlib.util import find_spec  # noqa: E402
-from timeit import Timer  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
+from timeit import Timer
+from typing import Any
 
-import click  # noqa: E402
-import numpy as np  # noqa: E402
+import click
+import numpy as np
 
-import fastact  # noqa: E402
-from fastact.kernels.cpu import compiled  # noqa: E402
-from fastact.regression.suite import dtype  # noqa: E402
+import fastact
+from fastact.kernels.cpu import compiled
+from fastact.regression.suite import dtype
 
 #: Our call -> PyTorch's, where there is one. x, g: float32; h: float16; d: float64; a: an array of one element; t, u, v: tensors.
 CALLS = {
