@@ -4,15 +4,15 @@
 constexpr int THREADS = 512;
 enum Access { ALIGNED = 1, IN_PLACE = 2 };  // every pointer at a multiple of 16 bytes; an output is an input
 
-// in[k] is an array in `kind`, or null for a parameter that is the number number[k]. The first Op::stored outputs are stored as `kind`;
-// the rest, terms of a parameter's gradient, stays in the working type, for they are still to be summed. An output may be one of the inputs:
-// each element is read and written by the same thread.
 // float32 computed in float64 has forms of its own for some.
 template <class Op, int kind, class F> FASTACT_FUNCTION void compute(const F *argument, F *result) {
     if constexpr (Op::wide && kind == FLOAT32 && is_float64<F>) Op::run_wide(argument, result);
     else Op::run(argument, result);
 }
 
+// in[k] is an array in `kind`, or null for a parameter that is the number number[k]. The first Op::stored outputs are stored as `kind`;
+// the rest, terms of a parameter's gradient, stays in the working type, for they are still to be summed. An output may be one of the inputs:
+// each element is read and written by the same thread.
 template <class Op, int kind, class F>
 FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *const *out, long long n, int access) {
     constexpr int lanes = lanes_of<kind>, own_lanes = lanes_of<own_kind<F>>;
