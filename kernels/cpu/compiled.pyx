@@ -173,6 +173,8 @@ cdef inline const void *splatted(const Splat *s, bint wide) noexcept nogil:
     return <const void *>s.wide if wide else <const void *>s.narrow
 
 
+include "threads.pxi"
+
 # ---------------------------------------------------------------- whole calls, for the backend adapter
 
 cdef inline const fastact_entry *entry_of(str name) except NULL:
@@ -181,7 +183,7 @@ cdef inline const fastact_entry *entry_of(str name) except NULL:
     return &isa.table[table].entry[i]
 
 
-def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs):
+def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs, int threads=1):
     """One operation over 1-D contiguous arrays of one storage type.
 
     Parameters
@@ -194,6 +196,8 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
         Compute in float64; always so for float64.
     arrays, params, outs : list
         Arrays of equal length; parameters are numbers or such arrays. Outputs beyond the stored ones are in the working type.
+    threads : int
+        On how many it runs at most.
     """
     cdef const fastact_entry *entry = entry_of(name)
     cdef const void *inputs[MAX_INPUTS]
@@ -215,8 +219,7 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
     for k, a in enumerate(outs):
         outputs[k] = cnp.PyArray_DATA(a)
     if n > WITHOUT_GIL:
-        with nogil:
-            fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
+        run_on(threads, entry, stored, wide, inputs, step, outputs, n)
     else:
         fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
 
@@ -270,11 +273,11 @@ cdef class Job:
     def address(self):
         return <size_t>self.job
 
-    def run(self):
-        """All bands, one after the other, on this thread."""
+    def run(self, int threads=1):
+        """All bands, on up to `threads` threads; the bits are those of one."""
         if self.elements > WITHOUT_GIL:
             with nogil:
-                fastact_run_bands(self.job)
+                fastact_run_threads(self.job, threads)
         else:
             fastact_run_bands(self.job)
 
@@ -331,6 +334,7 @@ cdef class Entry:
     cdef int required  # bit i: parameter i has no default
     cdef tuple names
     cdef public Py_ssize_t limit
+    cdef public int cost
 
     def __dealloc__(self):
         PyMem_Free(self.defaults)
@@ -395,7 +399,7 @@ cdef class Entry:
         x = args[arrays - 1]
         stored = kind_of(x)
         n = cnp.PyArray_SIZE(x)
-        if stored < 0 or n > self.limit or cnp.PyArray_NDIM(x) == 0 or not PyArray_ISCARRAY_RO(x):
+        if stored < 0 or n > self.limit or n >= _elsewhere[self.cost][stored] or cnp.PyArray_NDIM(x) == 0 or not PyArray_ISCARRAY_RO(x):
             return None
         if arrays == 2:
             if not cnp.PyArray_CheckExact(args[0]):
@@ -442,8 +446,7 @@ cdef class Entry:
         global _served
         _served += 1
         if n > WITHOUT_GIL:
-            with nogil:
-                fastact_run(isa, self.entry, stored, wide, inputs, step, outputs, n)
+            run_threaded(self.entry, self.cost, stored, wide, inputs, step, outputs, n)
         else:
             fastact_run(isa, self.entry, stored, wide, inputs, step, outputs, n)
         return y
