@@ -95,7 +95,9 @@ def choose(
     if threads == 1:
         return Choice("cython", "there is one thread for a call; see get_num_threads")
     if size >= elsewhere and missing["numba"] is None and not forked:
-        return Choice("numba", f"{size} elements of {kind} are at or above {elsewhere}, from where Numba was measured to be faster", threads)
+        return Choice(
+            "numba", f"{size} elements of {kind} are at or above {elsewhere}, from where Numba was measured to be faster", threads
+        )
     return Choice("cython", f"{size} elements of {kind} are at or above {pays}, from where threads pay for cost class {cost!r}", threads)
 
 
@@ -221,9 +223,10 @@ def serve(arrays: str, kind: str, size: int, cost: str, backend: str | None, run
         except registry.NotReady:
             return "cython", run(registry.get("cython", choice.threads))
         except ImportError as error:
-            if named or registry.available(choice.backend) is not None:
-                raise
+            known = registry.available(choice.backend) is not None
             registry.broke(choice.backend, error)
+            if named or known:
+                raise
 
 
 #: Below this many elements no machine's threads pay: neither they nor the table are asked for.

@@ -105,7 +105,7 @@ def get(name: str, threads: int | None = None, *, may_wait: bool = True) -> Back
         raise ValueError(f"backend must be one of {', '.join(map(repr, REGISTRY))}, not {name!r}")
     backend = _load(name)
     on = getattr(backend, "on", None)
-    return backend if threads is None or on is None else on(threads, may_wait)  # type: ignore[no-any-return]
+    return backend if threads is None or on is None else on(threads, may_wait)
 
 
 @functools.cache

@@ -160,7 +160,7 @@ def _cores(allowed: int, period: int) -> int:
 def _register(module: Any) -> None:
     """Make us known to threadpoolctl: `threadpool_limits` limits us, too, and `threadpool_info` lists us."""
 
-    class Controller(module.LibController):  # type: ignore[misc, name-defined]
+    class Controller(module.LibController):  # type: ignore[misc]
         user_api = internal_api = "fastact"
         filename_prefixes = ("compiled.",)  # of the extension module; the symbols tell it from others of that name
         check_symbols = ("fastact_get_num_threads", "fastact_set_num_threads")

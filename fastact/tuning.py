@@ -34,9 +34,11 @@ LARGE = tuple(1 << power for power in range(18, 23))
 #: How much faster threads have to be: in a draw the other cores are left to others. And Numba's: it may have to compile first.
 MARGIN, NUMBA_MARGIN = 1.05, 1.1
 #: Who speaks for a cost class.
-VOTERS = {"move": ("relu", "leaky_relu", "hard_silu"), "exp": ("silu", "tanh", "elu"), "erf": ("gelu", "mish", "gelu_tanh")}
+VOTERS = {"move": ("relu", "leaky_relu", "hard_silu"), "exp": ("silu", "tanh", "elu"), "erf": ("gelu", "mish", "serf")}
 #: Samples of each, in turns, and how long one takes at least.
-ROUNDS, SAMPLE_SECONDS = 9, 0.0002
+ROUNDS, SAMPLE_SECONDS = 25, 0.0002
+#: Longer than threads stay awake.
+PAUSE = 60e-6
 FORMAT = 1
 
 
@@ -175,22 +177,30 @@ def best(gains: Mapping[int, float], margin: float) -> int:
     return max([NEVER, *gains], key=lambda limit: sum(math.log(g / margin) for size, g in gains.items() if size >= limit))
 
 
-def compare(first: Callable[[], object], second: Callable[[], object]) -> float:
-    """How many times as fast the second call is: the best of samples taken in turns."""
-    fastest = [math.inf, math.inf]
-    numbers = [1, 1]
+def compare(first: Callable[[], object], second: Callable[[], object], pause: float = 0.0) -> float:
+    """How many times as fast the second call is: the best of samples taken in turns; before each call the caller is busy for `pause`."""
+    now = time.perf_counter
+    fastest, numbers = [math.inf, math.inf], [1, 1]
     for i, call in enumerate((first, second)):
         call()
-        begin = time.perf_counter()
+        begin = now()
         call()
-        numbers[i] = max(1, int(SAMPLE_SECONDS / max(time.perf_counter() - begin, 1e-7)))
+        numbers[i] = 1 if pause else max(1, int(SAMPLE_SECONDS / max(now() - begin, 1e-7)))
     for _ in range(ROUNDS):
         for i, call in enumerate((first, second)):
-            begin = time.perf_counter()
+            begin = now()
+            while pause and now() < begin + pause:
+                pass
+            begin = now()
             for _ in range(numbers[i]):
                 call()
-            fastest[i] = min(fastest[i], (time.perf_counter() - begin) / numbers[i])
+            fastest[i] = min(fastest[i], (now() - begin) / numbers[i])
     return fastest[0] / fastest[1]
+
+
+def gain_of_threads(one: Callable[[], object], threads: Callable[[], object]) -> float:
+    """Between calls in a row, for which threads are awake, and calls that have to wake them: the geometric mean of both gains."""
+    return math.sqrt(compare(one, threads) * compare(one, threads, PAUSE))
 
 
 def tasks(numba: bool) -> list[tuple[str, str, str, int]]:
@@ -227,7 +237,7 @@ def measure(threads: int, numba: bool, step: Callable[[str], object] = lambda ta
             x, out = _arrays(kind, size)
             ours = _call(name, kind, x, out, threads)
             if what == "threads":
-                votes.append(compare(_call(name, kind, x, out, 1), ours))
+                votes.append(gain_of_threads(_call(name, kind, x, out, 1), ours))
             else:
                 kernel = registry.get("numba").elementwise(name, "value", kind, False)
                 votes.append(compare(ours, functools.partial(kernel, [x], _params(name), [out])))
