@@ -34,7 +34,7 @@ LARGE = tuple(1 << power for power in range(18, 23))
 #: How much faster threads have to be: in a draw the other cores are left to others. And Numba's: it may have to compile first.
 MARGIN, NUMBA_MARGIN = 1.05, 1.1
 #: Who speaks for a cost class.
-VOTERS = {"move": ("relu", "leaky_relu", "hard_silu"), "exp": ("silu", "tanh", "elu"), "erf": ("gelu", "mish", "serf")}
+VOTERS = {"move": ("relu", "leaky_relu", "hard_silu"), "exp": ("silu", "tanh", "elu"), "erf": ("gelu", "softplus", "log_sigmoid")}
 #: Samples of each, in turns, and how long one takes at least.
 ROUNDS, SAMPLE_SECONDS = 25, 0.0002
 #: Longer than threads stay awake.
