@@ -23,6 +23,8 @@ from .learnable import LearnedFunction
 from .losses import LOSS_ALIASES, LOSSES, Loss
 from .names import get
 from .rowwise import RowwiseActivation
+from .threads import get_num_threads, set_num_threads
+from .warm import warmup
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
@@ -51,8 +53,11 @@ __all__ = sorted(
         "explain",
         "gated",
         "get",
+        "get_num_threads",
+        "set_num_threads",
         "use_accuracy",
         "use_backend",
+        "warmup",
         *ACTIVATIONS,
         *ALIASES,
         *_LEARNABLE,

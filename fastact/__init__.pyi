@@ -16,6 +16,9 @@ from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
 from .names import get as get
 from .rowwise import RowwiseActivation as RowwiseActivation
+from .threads import get_num_threads as get_num_threads
+from .threads import set_num_threads as set_num_threads
+from .warm import warmup as warmup
 
 __version__: str
 __all__: list[str]

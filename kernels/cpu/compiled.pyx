@@ -174,6 +174,8 @@ cdef inline const void *splatted(const Splat *s, bint wide) noexcept nogil:
     return <const void *>s.wide if wide else <const void *>s.narrow
 
 
+include "threads.pxi"
+
 # ---------------------------------------------------------------- whole calls, for the backend adapter
 
 cdef inline const fastact_entry *entry_of(str name) except NULL:
@@ -182,7 +184,7 @@ cdef inline const fastact_entry *entry_of(str name) except NULL:
     return &isa.table[table].entry[i]
 
 
-def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs):
+def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs, int threads=1):
     """One operation over 1-D contiguous arrays of one storage type.
 
     Parameters
@@ -195,6 +197,8 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
         Compute in float64; always so for float64.
     arrays, params, outs : list
         Arrays of equal length; parameters are numbers or such arrays. Outputs beyond the stored ones are in the working type.
+    threads : int
+        On how many it runs at most.
     """
     cdef const fastact_entry *entry = entry_of(name)
     cdef const void *inputs[MAX_INPUTS]
@@ -216,8 +220,7 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
     for k, a in enumerate(outs):
         outputs[k] = cnp.PyArray_DATA(a)
     if n > WITHOUT_GIL:
-        with nogil:
-            fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
+        run_on(threads, entry, stored, wide, inputs, step, outputs, n)
     else:
         fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
 
@@ -271,11 +274,11 @@ cdef class Job:
     def address(self):
         return <size_t>self.job
 
-    def run(self):
-        """All bands, one after the other, on this thread."""
+    def run(self, int threads=1):
+        """All bands, on up to `threads` threads; the bits are those of one."""
         if self.elements > WITHOUT_GIL:
             with nogil:
-                fastact_run_bands(self.job)
+                fastact_run_threads(self.job, threads)
         else:
             fastact_run_bands(self.job)
 
