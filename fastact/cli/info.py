@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def _environment() -> Iterator[tuple[str, str]]:
-    for name in sorted({"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "NUMBA_NUM_THREADS", *os.environ}):
+    for name in sorted({"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", "NUMBA_NUM_THREADS", *os.environ}):
         if name.startswith("FASTACT_") or name == "NUMBA_NUM_THREADS":
             yield name, os.environ.get(name) or "not set"
 
@@ -39,6 +39,7 @@ def info() -> None:
     from ..activation import ACTIVATIONS
     from ..dispatch import backends, named_accuracy, named_backend
     from ..kernels.cpu import compiled
+    from ..memory import pool_stats
 
     known = backends()
     numba = known["numba"].details
@@ -53,6 +54,7 @@ def info() -> None:
         "threads": f"cython 1, numba {numba['threads']}" if numba else "cython 1",
         "choice": f"backend {named_backend(None) or 'automatic'}, accuracy {named_accuracy(None)}",
         "cache": f"{folder}, {size(held)}",
+        "result memory": f"at most {size(limit)} kept" if (limit := pool_stats().limit) else "not kept",
     }
     click.echo("\n\n".join([
         _section("fastact", here),

@@ -279,6 +279,7 @@ cdef class Job:
             fastact_run_bands(self.job)
 
 
+include "memory.pxi"
 include "rows.pxi"
 include "pipeline.pxi"
 
@@ -424,8 +425,8 @@ cdef class Entry:
                 inputs[k] = splatted(&self.defaults[4 * (k - arrays) + stored], wide)
         if out is None:
             descr = PyArray_DESCR(x)
-            Py_INCREF(descr)  # NewFromDescr takes it over
-            y = PyArray_NewFromDescr(ndarray_type, descr, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), NULL, NULL, 0, NULL)
+            Py_INCREF(descr)  # new_array takes it over
+            y = new_array(descr, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x))
         else:
             if not cnp.PyArray_CheckExact(out):
                 return None
