@@ -7,6 +7,7 @@ and for NumPy arrays; CuPy has its own.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import re
@@ -119,7 +120,9 @@ def set_pool_limit(limit: int | None) -> int:
     except TypeError:
         raise TypeError(f"set_pool_limit: limit is a {type(limit).__name__}; it must be an int, in bytes, or None") from None
     if wanted < 0:
-        raise ValueError(f"set_pool_limit: limit is {wanted}; it must be a number of bytes, 0 to turn the pool off, or None for the default")
+        raise ValueError(
+            f"set_pool_limit: limit is {wanted}; it must be a number of bytes, 0 to turn the pool off, or None for the default"
+        )
     before, _limit = _limit, min(wanted, (1 << 63) - 1) if compiled.HAVE_POOL else 0
     compiled.set_pool_limit(_limit)
     return before
@@ -128,15 +131,11 @@ def set_pool_limit(limit: int | None) -> int:
 def _default() -> int:
     """An eighth of the memory that this process may use, at most 1 GiB."""
     found = []
-    try:
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a system without
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):  # a system without
-        pass
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container: cgroups, second and first version
-        try:
+        with contextlib.suppress(OSError, ValueError):  # not there; "max"
             found.append(int(Path("/sys/fs/cgroup", name).read_text()))
-        except (OSError, ValueError):  # not there; "max"
-            pass
     return min([MOST, *(bytes_ // SHARE for bytes_ in found if bytes_ > 0)])
 
 

@@ -46,12 +46,14 @@ def asarray(value: Any) -> Array:
 
 def empty(x: Array) -> Array:
     """A result for x: its shape, memory order and dtype, in native byte order."""
-    return compiled.empty_like(x, x.dtype.newbyteorder("="))
+    result: Array = compiled.empty_like(x, x.dtype.newbyteorder("="))
+    return result
 
 
 def new(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array for a result, uninitialised, in native byte order."""
-    return compiled.empty(shape, np.dtype(dtype).newbyteorder("="))
+    result: Array = compiled.empty(shape, np.dtype(dtype).newbyteorder("="))
+    return result
 
 
 def check_apart(label: str, outs: Sequence[Any]) -> None:
@@ -176,8 +178,7 @@ def run_loss(
         return here if here.dtype.isnative and here.flags.aligned else new(here.shape, here.dtype)
 
     results: list[Array | None] = [
-        None if not wanted else (empty(x) if out is None else out)
-        for out, wanted in zip(outs, wants, strict=True)
+        None if not wanted else (empty(x) if out is None else out) for out, wanted in zip(outs, wants, strict=True)
     ]
     inputs: list[Any] = [x, labels, weight, grad, *params]
     for result in results:
@@ -537,9 +538,7 @@ def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, f
         store(result, grad.astype(np.float64) * np.where(bits, slopes[1], slopes[0]))
     elif grad.size:
         source = _straight(grad if out is None else _apart(grad, out))
-        target = (
-            result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else new(grad.shape, source.dtype)
-        )
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else new(grad.shape, source.dtype)
         kind = kind_of(grad.dtype)
         job = compiled.Pipeline("from_mask", kind, kind == "float64", grad.shape)
         job.factor(None, None, dx=target)

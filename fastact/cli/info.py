@@ -22,7 +22,9 @@ def versions() -> dict[str, str]:
 
 
 def _environment() -> Iterator[tuple[str, str]]:
-    for name in sorted({"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", "NUMBA_NUM_THREADS", *os.environ}):
+    for name in sorted(
+        {"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", "NUMBA_NUM_THREADS", *os.environ}
+    ):
         if name.startswith("FASTACT_") or name == "NUMBA_NUM_THREADS":
             yield name, os.environ.get(name) or "not set"
 

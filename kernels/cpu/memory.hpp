@@ -139,9 +139,9 @@ static void *allocate_small(std::size_t size) {
 
 static void *allocate_large(std::size_t size, bool *fresh) {
     const std::size_t need = size + BEGIN;
-    // Eight sizes for each power of two, so that results that differ a little share blocks; pages never touched cost nothing.
+    // Eight to sixteen sizes for each power of two, so that results that differ a little share blocks; pages never touched cost nothing.
     std::size_t step = SMALLEST / 16;
-    while (step < need / 16) step *= 2;
+    while (step < size / 16) step *= 2;
     const std::size_t capacity = (need + step - 1) / step * step;
     if (need < size || capacity < need) return nullptr;
     {
