@@ -17,8 +17,10 @@ static __attribute__((noinline)) void elementwise(const Scalar<F> *const *in, co
         Op::run(argument, result);
         for (int k = 0; k < Op::outputs; k++)
 #if FASTACT_STREAMS
-            if (Op::outputs == 1 && past) store_past(out[k] + i, result[k]);
-            else
+            if (Op::outputs == 1 && past) {
+                for (int a = 0; a < Op::arrays; a++) fetch_ahead<F>(in[a] + i);
+                store_past(out[k] + i, result[k]);
+            } else
 #endif
                 store(out[k] + i, result[k]);
     }
