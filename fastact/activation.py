@@ -55,6 +55,8 @@ class _Direction(compiled.Entry):
     def __init__(self, definition: Definition, direction: str) -> None:
         super().__init__(f"{definition.name}_{direction}", self._general, definition.params)
         self.definition, self.direction = definition, direction
+        if direction == "backward":
+            self.learned = tuple(list(definition.params).index(p) for p in definition.learnable)
         # Above this the choice of backend is made in Python.
         self.limit = min(CROSSOVER[definition.cost].values()) - 1
         if direction == "backward_from_output" and definition.output_requires:
@@ -113,7 +115,7 @@ class _Direction(compiled.Entry):
         learnable = definition.learnable if direction == "backward" else ()
         stored = 2 if direction == "value_and_derivative" else 1
         outs = common.outputs(label, bound["out"], stored + len(learnable))
-        module = arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
+        module = arrays.only() or arrays.of({**bound, **{f"out[{i}]": out for i, out in enumerate(outs)}})
         given = bound[names[-1]]
         plain = module.asarray(given)
         x = common.floating(plain, definition, names[-1], label)
@@ -134,7 +136,7 @@ class _Direction(compiled.Entry):
             module.check_apart(label, outs)
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or direction == "second_derivative"
         targets = [None if out is None else module.asarray(out) for out in outs]
-        repairs = _repairs(definition, kink, x, by_name)
+        repairs = _repairs(definition, kink, x, by_name) if kink else []
         grad = inputs[0].copy() if repairs and direction == "backward" else None
 
         def run(backend: registry.Backend) -> Any:
@@ -142,9 +144,10 @@ class _Direction(compiled.Entry):
 
         served, results = dispatch.serve(module.NAME, common.kind_of(x.dtype), int(x.size), definition.cost, bound["backend"], run)
         count_call(served)
-        with np.errstate(all="ignore"):
-            for place, slope in repairs:
-                module.replace(results[stored - 1], slope if grad is None else grad * slope, place)
+        if repairs:
+            with np.errstate(all="ignore"):
+                for place, slope in repairs:
+                    module.replace(results[stored - 1], slope if grad is None else grad * slope, place)
         finished = [module.finish(r, given, self) if out is None else out for r, out in zip(results[:stored], outs, strict=False)]
         if stored + len(learnable) == 1:
             return finished[0]
@@ -169,11 +172,11 @@ class _Direction(compiled.Entry):
         return call(*(bound.pop(n) for n in names), drawn, **{k: v for k, v in bound.items() if k != "axis"})
 
 
-def _repairs(definition: Definition, kink: str | None, x: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
+def _repairs(definition: Definition, kink: str, x: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Where x is a kink, found before the result may be written over x, and the slope on that side of it."""
     found = []
     with np.errstate(all="ignore"):
-        for at, sides in definition.kinks.items() if kink else ():
+        for at, sides in definition.kinks.items():
             point, slope = (evaluate(e, params) for e in (at, sides[kink == "right"]))
             found.append((x == (point.astype(x.dtype) if getattr(point, "ndim", 0) else np.asarray(point).astype(x.dtype)), slope))
     return found

@@ -117,6 +117,7 @@ def _environment(variable: str, accepted: tuple[str, ...]) -> str | None:
 
 _environment_backend = _environment("FASTACT_BACKEND", tuple(registry.REGISTRY))
 _environment_accuracy = _environment("FASTACT_ACCURACY", ACCURACIES)
+compiled.follow(_backend, _accuracy, _environment_backend, _environment_accuracy)
 compiled.add_override((_environment_backend is not None) + (_environment_accuracy is not None))
 
 

@@ -55,6 +55,8 @@ OPTIONS: dict[str, Any] = {
     "backend": None,
     "accuracy": None,
 }
+#: What has a number a row, or broadcasts over rows.
+PER_ROW = ("bias", "where", "limits", "sink", "alpha", "noise", "lse", "dsink", "dalpha", "dbias", "row_grad")
 INPUTS = {"value": ("x",), "backward": ("grad", "x"), "backward_from_output": ("grad", "y")}
 
 
@@ -176,12 +178,30 @@ class _RowDirection(compiled.RowEntry):
         if kind.reduces and grad is not None:
             settings["row_grad"], grad = rows.ravelled(grad, target), None
         wide = dispatch.named_accuracy(bound["accuracy"]) == "precise" or dtype == "float64"
-        laid, out3, finish = module.lay_rows({"x": x, "grad": grad}, rows.axes, target, not (kind.reduces and value))
-        call = Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings)
+        plain_rows = all(settings.get(name) is None for name in PER_ROW)  # what else there is for each row would have to be cut too
+        pieces = module.row_pieces(x, grad, target, rows.axes) if plain_rows else []
+        if pieces and target is None:
+            target = module.library().empty(x.shape, x.dtype.newbyteorder("="))
+
+        scratch: dict[str, Any] = {}
+
+        def lay(piece: Any) -> tuple[Rows, Any]:
+            cut = {name: None if a is None else a[piece] for name, a in (("x", x), ("grad", grad))}
+            wanted = not (kind.reduces and value)
+            laid, out3, finish = module.lay_rows(
+                cut, rows.axes, None if target is None else target[piece], wanted, scratch if pieces else None
+            )
+            return Rows(kind.program, direction, dtype, wide, out=out3, **laid, **settings), finish
+
+        call, finish = lay(pieces[0] if pieces else ...)  # the first piece for its facts
 
         def run(backend: registry.Backend) -> None:
-            if x.size:
+            if x.size and not pieces:
                 backend.rows(call)
+            for piece in pieces:
+                part, done = lay(piece)
+                backend.rows(part)
+                done()
 
         if x.size == 0:  # no kernel runs: a row of nothing has the sink alone
             nothing = -np.inf if call.sink is None else call.sink
@@ -190,7 +210,7 @@ class _RowDirection(compiled.RowEntry):
                     found[...] = 0.0 if values is None else values
         served, _ = dispatch.serve(module.NAME, dtype, int(x.size), definition.cost, bound["backend"], run)
         activation.count_call(served)
-        results = [rows.shaped(call.lse, keepdims, x.dtype, outs[0]) if kind.reduces and value else finish()]
+        results = [rows.shaped(call.lse, keepdims, x.dtype, outs[0]) if kind.reduces and value else target if pieces else finish()]
         if return_lse:
             results.append(rows.shaped(call.lse, False, x.dtype, outs[1]))
         for n, out in zip(learned, outs[len(results) :], strict=True):

@@ -29,14 +29,17 @@ INTRINSICS = {
     "bits": "bits",
     "from_bits": "from_bits",
 }
-ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits": 1, "from_bits": 1, "pick": 3, "poly": 3}
+ARITY = {"fma": 3, "abs": 1, "copysign": 2, "sqrt": 1, "min": 2, "max": 2, "bits": 1, "from_bits": 1, "pick": 3}
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&"}
 SHIFT = {ast.LShift: "shift_left", ast.RShift: "shift_right"}
 COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
 #: How many results a function may give, and the names of their fields in C++; `cpu/interface.hpp` has the limits of the loops.
 MAX_RESULTS, FIELDS = 14, "abcdefghijklmn"
-#: Types a definition can be lowered for, as position of their constants in `pick` and `poly`.
-TYPES = {"float32": 0, "float64": 1}
+#: Types a definition can be lowered for, as position of their constants in `pick`. "wide" is float64 for results in float32, accuracy
+#: "precise": constants of float64, bodies of float32, whose low parts it does not need, and shorter polynomials.
+TYPES = {"float32": 0, "float64": 1, "wide": 1}
+#: Position of their coefficients in `poly`, where the last may be missing.
+POLYNOMIALS = {"float32": 0, "float64": 1, "wide": 2}
 
 
 #: CPython 3.11 counts the depth of its parser for all threads together and may find it wrong when two parse at once.
@@ -156,8 +159,20 @@ class Program:
         found += [Operation(Activation(name), "elementary") for name in self.elementary]
         return {o.function: o for o in found}
 
-    def needed(self, names: list[str]) -> list[Function]:
-        """`names` and all that they call, callees first."""
+    def wide(self, operation: Operation) -> bool:
+        """Whether there is a loop for float32 computed in float64: values, if all their polynomials have coefficients for it."""
+        calls = (n for f in self.needed([operation.function], "wide") for n in ast.walk(f.bodies["wide"]) if isinstance(n, ast.Call))
+        fit = all(len(n.args) > max(POLYNOMIALS.values()) for n in calls if isinstance(n.func, ast.Name) and n.func.id == "poly")
+        return operation.direction == "value" and operation.mainstream and fit
+
+    def exact(self, operation: Operation) -> bool:
+        """Whether nothing is rounded: there is no arithmetic, and no parameter that would have to be."""
+        nodes = [n for f in self.needed([operation.function], "float32") for n in ast.walk(f.bodies["float32"])]
+        fused = any(isinstance(n, ast.Name) and n.id in ("fma", "poly", "sqrt") for n in nodes)
+        return not (operation.activation.params or fused or any(isinstance(n, ast.BinOp) for n in nodes))
+
+    def needed(self, names: list[str], type_: str = "") -> list[Function]:
+        """`names` and all that they call, for one type or for any, callees first."""
         done: dict[str, Function] = {}
         path: list[str] = []
 
@@ -169,7 +184,7 @@ class Program:
                 body = function.bodies["float32"]
                 raise LoweringError(f"{name}, {function.file}:{body.lineno}: the definition calls itself: {' -> '.join([*path, name])}")
             path.append(name)
-            for body in function.bodies.values():
+            for body in [function.bodies[type_]] if type_ else function.bodies.values():
                 for node in ast.walk(body):
                     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                         called = self.resolve(function.file, node.func.id)
@@ -189,6 +204,11 @@ class Program:
 def role_name(activation: str, role: str) -> str:
     """The lowered name of an activation's role."""
     return f"{activation}_{role}"
+
+
+def wide_name(constant: str) -> str:
+    """The name of what stands for a constant X_64 where float32 is computed in float64: X_WIDE, if there is one."""
+    return constant.removesuffix("64") + "WIDE" if constant.endswith("_64") else constant
 
 
 def parse(files: list[Path] | None = None) -> Program:
@@ -243,8 +263,9 @@ def parse_text(text: str, file: Path, program: Program) -> None:
                 for n in names:
                     if n.asname:
                         program.renamed[file][n.asname] = n.name
-                    if n.name in program.constants.get(other, {}):
-                        constants[n.asname or n.name] = program.constants[other][n.name]
+                    for name in (n.name, wide_name(n.name)):
+                        if name in program.constants.get(other, {}):
+                            constants[name if name != n.name else n.asname or name] = program.constants[other][name]
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
                 _register(node, decorator, file, program)
@@ -254,7 +275,7 @@ def parse_text(text: str, file: Path, program: Program) -> None:
             if role_name(activation.name, role) in program.functions and name not in program.functions:
                 for made in ast.parse(written, str(file)).body:
                     assert isinstance(made, ast.FunctionDef)
-                    program.functions[name] = Function(name, file, {"float32": made, "float64": made})
+                    program.functions[name] = Function(name, file, dict.fromkeys(TYPES, made))
 
 
 def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: Program) -> None:
@@ -264,7 +285,7 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
                 return ast.literal_eval(k.value)
         return default
 
-    both = {"float32": node, "float64": node}
+    both = dict.fromkeys(TYPES, node)
     match decorator:
         case ast.Name(id="primitive" | "elementary") if node.name in program.functions:
             other = program.functions[node.name]
@@ -273,8 +294,9 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             program.functions[node.name] = Function(node.name, file, both)
             if kind == "elementary":
                 program.elementary.append(node.name)
-        case ast.Attribute(value=ast.Name(id=owner), attr="float64"):
-            program.functions[owner].bodies["float64"] = node
+        case ast.Attribute(value=ast.Name(id=owner), attr="float64" | "wide" as type_):
+            name = role_name(owner, "value") if owner in program.activations else owner
+            program.functions[name].bodies[type_] = node
         case ast.Call(func=ast.Name(id="activation")):
             params = literal(decorator, "params", {})
             learnable = literal(decorator, "learnable", ())
@@ -371,8 +393,8 @@ class _Writer(ABC):
                 return self.whole(value)
             case ast.Name(id=name) if name in self.locals:
                 return name
-            case ast.Name(id=name) if name in self.program.constants[self.function.file]:
-                return self.expression(self.program.constants[self.function.file][name])
+            case ast.Name(id=name) if name in (constants := self.program.constants[self.function.file]):
+                return self.expression(constants.get(wide_name(name), constants[name]) if self.type == "wide" else constants[name])
             case ast.Name(id=name):
                 raise self.error(node, f"unknown name `{name}`")
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=float() as value)):
@@ -399,7 +421,9 @@ class _Writer(ABC):
         if name == "pick":
             return self.expression(args[1 + TYPES[self.type]])
         if name == "poly":
-            return self.horner(node, args[0], args[1 + TYPES[self.type]])
+            if len(args) not in (3, 4):
+                raise self.error(node, f"poly takes a variable and two or three sets of coefficients, not {len(args)} arguments")
+            return self.horner(node, args[0], args[1 + min(POLYNOMIALS[self.type], len(args) - 2)])
         called = self.program.resolve(self.function.file, name)
         if called:
             expected = self.program.functions[called].arguments
@@ -412,8 +436,8 @@ class _Writer(ABC):
         match node:
             case ast.Constant(value=int() as value):
                 return value
-            case ast.Call(func=ast.Name(id="pick"), args=[_, float32, float64]):
-                return self.count(float32 if self.type == "float32" else float64)
+            case ast.Call(func=ast.Name(id="pick"), args=[_, *chosen]):
+                return self.count(chosen[TYPES[self.type]])
         raise self.error(node, "a shift takes a constant count")
 
     def horner(self, node: ast.AST, x: ast.expr, coefficients: ast.expr) -> str:
@@ -454,7 +478,7 @@ class _Cxx(_Writer):
         return f"whole<F>({value})"
 
     def invoke(self, name: str, args: list[str]) -> str:
-        return f"defs::{name}({', '.join(args)})"
+        return f"{'wide' if self.type == 'wide' else 'defs'}::{name}({', '.join(args)})"
 
     def assign(self, names: list[str], value: str) -> str:
         return f"const auto {names[0]} = {value};" if len(names) == 1 else f"const auto [{', '.join(names)}] = {value};"
@@ -490,15 +514,22 @@ def to_cxx(program: Program, names: list[str] | None = None) -> str:
     out += [f"template <class F> struct Results<F, {n}> {{ F {', '.join(FIELDS[:n])}; }};" for n in range(2, MAX_RESULTS + 1)]
     out += ["namespace defs {", ""]
     for function in program.needed(names if names is not None else list(program.functions)):
-        texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in TYPES}
-        head = ", ".join(f"const F {a}" for a in function.arguments)
-        out.append(f"template <class F> FASTACT_FUNCTION auto {function.name}({head}) {{")
+        texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in ("float32", "float64")}
+        out.append(_head(function))
         if texts["float32"] == texts["float64"]:
             out += [line[4:] for line in texts["float32"]]
         else:
             out += ["    if constexpr (is_float64<F>) {", *texts["float64"], "    } else {", *texts["float32"], "    }"]
         out += ["}", ""]
-    return "\n".join([*out, "}  // namespace defs", ""])
+    wide = [name for name, o in program.operations.items() if program.wide(o) and (names is None or name in names)]
+    out += ["}  // namespace defs", "// The same for float32 computed in float64.", "namespace wide {", ""]
+    for function in program.needed(wide, "wide"):
+        out += [_head(function), *(f"    {line}" for line in _Cxx(program, function, "wide").statements()), "}", ""]
+    return "\n".join([*out, "}  // namespace wide", ""])
+
+
+def _head(function: Function) -> str:
+    return f"template <class F> FASTACT_FUNCTION auto {function.name}({', '.join(f'const F {a}' for a in function.arguments)}) {{"
 
 
 def to_numba(program: Program, names: list[str], type_: str) -> str:
@@ -518,7 +549,7 @@ def to_cxx_operations(program: Program, names: list[str]) -> str:
     own = [name for name in names if not (program.operations[name].unit_gradient or program.operations[name].composed)]
     out = ["// Written by lower.py from kernels/definitions; do not edit.", to_cxx_structs(program, own)]
     out += ["using Plain = void (*)();", "const Entry entries[] = {"]
-    packs = {"float32": ("PackF", "VecF"), "float64": ("PackD", "VecD")}
+    packs = {"float32": ("PackF, VecF", "VecF"), "float64": ("LongD, VecD", "VecD")}
 
     def loops(o: Operation, direction: str) -> list[str]:
         name = o.function if o.direction == "elementary" else role_name(o.activation.name, direction)
@@ -534,7 +565,10 @@ def to_cxx_operations(program: Program, names: list[str]) -> str:
             first, second = "value", loops(o, "backward")
         elif o.unit_gradient:
             first = "backward"
-        found = ", ".join([*loops(o, first), *second])
+        wide = f"reinterpret_cast<Plain>(elementwise_wide<{name}_op, LongD, VecD>)" if program.wide(o) else "nullptr"
+        if program.wide(o) and program.exact(o):
+            wide = loops(o, first)[0]
+        found = ", ".join([*loops(o, first), wide, *second])
         out.append(f'    {{"{name}", {o.inputs}, {o.outputs}, {o.arrays}, {o.stored}, {int(o.unit_gradient)}, {found}}},')
     return "\n".join([*out, "};", ""])
 
@@ -559,13 +593,16 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
     for name, o in program.operations.items():
         if names is not None and name not in names:
             continue
-        call = f"defs::{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
+        arguments = f"{name}({', '.join(f'in[{i}]' for i in range(o.inputs))})"
+        call = f"defs::{arguments}"
         several = [f"const auto r = {call};", *(f"out[{i}] = r.{f};" for i, f in enumerate(FIELDS[: o.outputs]))]
         give = [f"out[0] = {call};"] if o.outputs == 1 else several
         out += [
             f"struct {name}_op {{",
             f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays}, stored = {o.stored};",
+            f"    static constexpr bool wide = {str(program.wide(o)).lower()};",
             f"    template <class F> FASTACT_FUNCTION void run(const F *in, F *out) {{ {' '.join(give)} }}",
+            *[f"    template <class F> FASTACT_FUNCTION void run_wide(const F *in, F *out) {{ out[0] = wide::{arguments}; }}"] * program.wide(o),
             "};",
         ]
     return "\n".join(out)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 import fastact
 from fastact.kernels.definitions import DEFINITIONS
@@ -26,6 +28,10 @@ BACKENDS = [name for name, info in fastact.backends().items() if info.available 
 
 #: Twelve functions for what takes long a function; the rest is marked `exhaustive`.
 TWELVE = ["relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh", "silu", "gelu", "softplus", "mish", "swish_beta", "softsign"]
+#: Six of them for what takes twice as long: with a kink, with parameters, with and without roots.
+SIX = ["prelu", "sigmoid", "gelu", "softplus", "mish", "swish_beta"]
+#: A test of what is slow an input, plain Python or mpmath, takes `some` of the inputs; all of them if it is asked for what is `exhaustive`.
+SAMPLED = pytest.mark.parametrize("stride", [pytest.param(3, id="some"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)])
 #: The roles that are functions of x, by name; the second derivative where there is one.
 ROLES = [(name, role) for name in ELEMENTWISE for role in ("value", "derivative", "second_derivative") if role in DEFINITIONS[name].roles]
 
@@ -53,6 +59,11 @@ def chained(name: str) -> dict[str, Any]:
     if "derivative_from_output" in d.roles and (not d.output_requires or evaluate(d.output_requires, given)):
         found["backward_from_output"] = f.backward_from_output
     return found
+
+
+def some(x: Any, stride: int, *key: object) -> Any:
+    """Every `stride`-th of the inputs; from which one on, depends on the key, so that other tests take others."""
+    return x[zlib.crc32(repr(key).encode()) % stride :: stride].copy()
 
 
 def off_kinks(name: str, x: Any, params: tuple[float, ...]) -> Any:

@@ -35,7 +35,7 @@ def parameters(name: str) -> dict[str, float]:
 def finite(name: str, direction: str = "") -> np.ndarray[Any, Any]:
     f = getattr(fastact, name)
     with np.errstate(all="ignore"):
-        y = (getattr(f, direction) if direction else f)(POINTS, **parameters(name))
+        y = (getattr(f, direction) if direction else f)(POINTS, **parameters(name), backend="cython")  # Numba would compile for each
     return y[np.isfinite(y)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import SAMPLED, some
 from scipy import special
 
 from fastact.kernels import lower
@@ -69,6 +70,7 @@ def assert_same_bits(x: Array, python: Array, kernel: Array) -> None:
     assert not different.size, f"{different.size} differ: x = {x[first]}: Python {python[first]}, kernel {kernel[first]}"
 
 
+@SAMPLED
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("name", "params"),
@@ -78,8 +80,8 @@ def assert_same_bits(x: Array, python: Array, kernel: Array) -> None:
         for i, p in enumerate(parameters(name))
     ],
 )
-def test_roles_as_python(name: str, params: tuple[float, ...], kind: str) -> None:
-    x, roles = specials(kind), dict(ELEMENTWISE[name].roles)
+def test_roles_as_python(name: str, params: tuple[float, ...], kind: str, stride: int) -> None:
+    x, roles = some(specials(kind), stride, name, kind), dict(ELEMENTWISE[name].roles)
     constants = [np.full_like(x, p) for p in params]
     if kind == "float32":
         roles.pop("second_derivative", None)  # is computed in float64 alone

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from common import ROLES, off_kinks
+from common import ROLES, SAMPLED, off_kinks, some
 from common import params as common_params
 
 from fastact.kernels.definitions import DEFINITIONS
@@ -60,9 +60,10 @@ def assert_close(name: str, role: str, result: npt.NDArray[np.float64], high: np
     assert np.signbit(result[lost]).all()
 
 
+@SAMPLED
 @pytest.mark.parametrize(("name", "role", "params"), CASES)
-def test_oracle_against_mpmath(name: str, role: str, params: tuple[float, ...]) -> None:
-    x = judged(name, role)
+def test_oracle_against_mpmath(name: str, role: str, params: tuple[float, ...], stride: int) -> None:
+    x = some(judged(name, role), stride, name, role, params, "oracle")
     if role != "value":
         x = off_kinks(name, x, params)
     high, _ = exact(name, role, x, *params)

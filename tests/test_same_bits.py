@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from common import ELEMENTWISE, TWELVE, chained, directions, params, same_bits
+from common import ELEMENTWISE, SIX, TWELVE, chained, directions, params, same_bits
 
 import fastact
 from fastact.kernels.cpu import compiled
@@ -19,6 +20,7 @@ from fastact.ulp import float32_bit_patterns
 NUMBA = pytest.mark.skipif(not fastact.backends()["numba"].available, reason="numba is missing")
 
 
+@functools.cache
 def samples() -> list[np.ndarray]:
     """All kinds of bit patterns, and ordinary numbers."""
     rng = np.random.default_rng(11)
@@ -55,22 +57,33 @@ def ours() -> dict[str, str]:
     return digests("cython")
 
 
-@NUMBA
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_values_on_numba(name: str) -> None:
-    for x in samples():
-        theirs, ours = (getattr(fastact, name)(x, *params(name), backend=backend) for backend in ("numba", "cython"))
-        assert same_bits(theirs, ours)
+def compiled_by_numba(single: list[str], double: list[str]) -> pytest.MarkDecorator:
+    """Numba takes a second for each module: these functions in float32 and those in float64, the rest with what is exhaustive."""
+    usual = {(name, i) for i, names in enumerate((single, double)) for name in names}
+    cases = [(name, i) for name in ELEMENTWISE for i in range(2)]
+    return pytest.mark.parametrize(
+        ("name", "x"),
+        [
+            pytest.param(name, i, id=f"{name}-{('float32', 'float64')[i]}", marks=[] if (name, i) in usual else pytest.mark.exhaustive)
+            for name, i in cases
+        ],
+    )
 
 
 @NUMBA
-@pytest.mark.parametrize("name", TWELVE)
-def test_every_direction_on_numba(name: str) -> None:
-    for x in samples():
-        theirs, ours = (results(name, x, backend=backend) for backend in ("numba", "cython"))
-        for direction, found in ours.items():
-            for a, b in zip(theirs[direction], found, strict=True):
-                assert same_bits(a, b), direction
+@compiled_by_numba(ELEMENTWISE, SIX)
+def test_values_on_numba(name: str, x: int) -> None:
+    theirs, ours = (getattr(fastact, name)(samples()[x], *params(name), backend=backend) for backend in ("numba", "cython"))
+    assert same_bits(theirs, ours)
+
+
+@NUMBA
+@compiled_by_numba(TWELVE, SIX)
+def test_every_direction_on_numba(name: str, x: int) -> None:
+    theirs, ours = (results(name, samples()[x], backend=backend) for backend in ("numba", "cython"))
+    for direction, found in ours.items():
+        for a, b in zip(theirs[direction], found, strict=True):
+            assert same_bits(a, b), direction
 
 
 @NUMBA

@@ -227,7 +227,14 @@ def storage(a: Any) -> Any:
     return a.view("uint8") if a.dtype.kind == "b" else _bytes(a)
 
 
-def lay_rows(arrays: dict[str, Any], axes: tuple[int, ...], out: Any, wanted: bool) -> tuple[dict[str, Any], Any, Callable[[], Any]]:
+def row_pieces(x: Any, grad: Any, out: Any, axes: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Row-wise calls are never cut here; see `fastact.arrays.numpy.row_pieces`."""
+    return []
+
+
+def lay_rows(
+    arrays: dict[str, Any], axes: tuple[int, ...], out: Any, wanted: bool, scratch: Any = None
+) -> tuple[dict[str, Any], Any, Callable[[], Any]]:
     """Lay out the arrays of a row-wise call; see `fastact.arrays.numpy.lay_rows`, whose arguments are the same."""
     x, cupy = arrays["x"], module()
     with current(one_device({**arrays, "out": out})):

@@ -1,11 +1,13 @@
 """The front-end for NumPy arrays, and for all that NumPy makes arrays of.
 
 Kernels take one-dimensional contiguous native arrays. Arrays that lie alike in memory, in whatever order, are handed over as
-they are; everything else goes block by block through NumPy's own buffered iterator, without a copy of full size.
+they are; other strides go tile by tile through compiled code, and what is misaligned or byte-swapped block by block through NumPy's
+own buffered iterator, without a copy of full size.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replace_fields
@@ -24,6 +26,8 @@ NAME = "numpy"
 BLOCK = 1 << 15
 #: Elements of a piece of `backward` whose parameter gradients are summed at a time.
 PIECE = 1 << 18
+#: Elements of a piece of a row-wise call on arrays whose rows do not lie in one piece: they are copied to the second-level cache.
+ROWS_PIECE = 1 << 17
 
 Array = np.ndarray[Any, Any]
 Kernel = Callable[[list[Any], list[Any], list[Any]], None]
@@ -99,7 +103,7 @@ def run_elementwise(
         if len(outs) > 1 and outs[1] is not None:
             inputs = [_apart(a, outs[1]) for a in inputs]
             params = [_apart(p, outs[1]) if isinstance(p, np.ndarray) else p for p in params]
-        _run(kernel, inputs, params, results)
+        _run(kernel, inputs, params, results, backend, (f"{definition.name}_{direction}", kind_of(x.dtype), wide))
         return results
     shapes = [np.shape(params[list(definition.params).index(p)]) for p in definition.learnable]
     kind = kind_of(x.dtype)
@@ -246,16 +250,28 @@ def _bits(a: Array) -> Array:
     return a.view(a.dtype.str.replace("f", "u").replace("V", "u")) if a.dtype.itemsize == 2 else a
 
 
+def _clash(a: Array, out: Array) -> bool:
+    """Whether two arrays share memory without being the same array."""
+    if a is out or not np.may_share_memory(a, out):  # before what takes longer to ask for
+        return False
+    same = a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape
+    return not (same and a.dtype == out.dtype) and np.shares_memory(a, out)
+
+
 def _apart(a: Array, out: Array) -> Array:
     """`a`, copied if it shares memory with `out` without being the same array."""
-    if a is out or not np.may_share_memory(a, out):  # before what takes longer to ask for
-        return a
-    same = a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape
-    return a.copy() if not (same and a.dtype == out.dtype) and np.shares_memory(a, out) else a
+    return a.copy() if _clash(a, out) else a
 
 
-def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: Sequence[Array]) -> None:
-    """Run a kernel over arrays of any layout."""
+def _run(
+    kernel: Kernel,
+    inputs: Sequence[Array],
+    params: Sequence[Any],
+    outs: Sequence[Array],
+    backend: Any = None,
+    operation: tuple[str, str, bool] | None = None,
+) -> None:
+    """Run a kernel over arrays of any layout; `backend` may run the `operation` (name, kind, whether in float64) in its place."""
     shape = outs[0].shape
     arrays = [_bits(a) for a in (*inputs, *(np.broadcast_to(p, shape) for p in params if isinstance(p, np.ndarray)), *outs)]
     if outs[0].size == 0:
@@ -264,6 +280,13 @@ def _run(kernel: Kernel, inputs: Sequence[Array], params: Sequence[Any], outs: S
     if flat is not None:
         _call(kernel, flat, len(inputs), params)
         return
+    if operation is not None and hasattr(backend, "run_job") and all(a.dtype.isnative and a.flags.aligned for a in arrays):
+        rest = iter(arrays[len(inputs) :])
+        placed = [next(rest) if isinstance(p, np.ndarray) else p for p in params]
+        job = compiled.strided_job(*operation, arrays[: len(inputs)], placed, list(rest))
+        if job is not None:
+            backend.run_job(job)
+            return
     count = len(arrays) - len(outs)
     flags: list[list[Any]] = [["readonly", "aligned", "nbo", "contig"]] * count + [["writeonly", "aligned", "nbo", "contig"]] * len(outs)
     blocks = np.nditer(
@@ -287,6 +310,8 @@ def _call(kernel: Kernel, arrays: list[Array], inputs: int, params: Sequence[Any
 
 def _flat(arrays: list[Array]) -> list[Array] | None:
     """The arrays in one dimension if all lie contiguous, in one order, native and aligned; else None."""
+    if all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays):
+        return [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
     first = arrays[0]
     order = sorted(range(first.ndim), key=lambda i: (-first.strides[i], i))
     for a in arrays:
@@ -302,7 +327,7 @@ def storage(a: Array) -> Array:
 
 
 def lay_rows(
-    arrays: dict[str, Array | None], axes: tuple[int, ...], out: Array | None, wanted: bool
+    arrays: dict[str, Array | None], axes: tuple[int, ...], out: Array | None, wanted: bool, scratch: dict[str, Array] | None = None
 ) -> tuple[dict[str, Array | None], Array | None, Callable[[], Array]]:
     """Lay out the arrays of a row-wise call.
 
@@ -316,6 +341,8 @@ def lay_rows(
         Where the result goes, None where it is to be allocated.
     wanted
         Whether there is a result like x.
+    scratch
+        Keeps what is copied to, to be used again for other pieces of the same arrays.
 
     Returns
     -------
@@ -336,16 +363,23 @@ def lay_rows(
     else:
         lying = (math.prod(shape[i] for i in order[: -len(axes)]), math.prod(shape[i] for i in axes), 1)
 
-    def lined(a: Array) -> Array:
+    def lined(a: Array, name: str) -> Array:
         a = _bits(a).reshape(shape) if a.ndim == 0 else _bits(a)
         a = a if adjacent else a.transpose(order)
         if not (a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative):
-            a = np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
+            if scratch is None:
+                a = np.require(a, a.dtype.newbyteorder("="), ["C", "A"])
+            else:
+                if name not in scratch or scratch[name].size < a.size:
+                    scratch[name] = np.empty(a.size, a.dtype.newbyteorder("="))
+                copy = scratch[name][: a.size].reshape(a.shape)
+                _copy(a, copy)
+                a = copy
         return a.reshape(lying)
 
     result: Array = new(x.shape, x.dtype) if out is None and wanted else out  # type: ignore[assignment]
-    laid = {name: a if a is None else lined(a if out is None else _apart(a, out)) for name, a in arrays.items()}
-    target = lined(result) if wanted else None
+    laid = {name: a if a is None else lined(a if out is None else _apart(a, out), name) for name, a in arrays.items()}
+    target = lined(result, "out") if wanted else None
 
     def finish() -> Array:
         if target is not None and result.size and not np.shares_memory(target, result):
@@ -356,6 +390,41 @@ def lay_rows(
         return result
 
     return laid, target, finish
+
+
+def _copy(a: Array, to: Array) -> None:
+    """Copy between arrays that may lie differently: transposed ones some four times as fast as NumPy does."""
+    kind = {2: "bfloat16", 4: "float32", 8: "float64"}.get(a.itemsize)  # the bits matter, not what they mean
+    job = None
+    if kind is not None and a.size and all(each.dtype.isnative and each.flags.aligned for each in (a, to)):
+        job = compiled.strided_job("identity_value", kind, False, [a], [], [to])
+    if job is None:
+        np.copyto(to, a)
+    else:
+        job.run()
+
+
+def row_pieces(x: Array, grad: Array | None, out: Array | None, axes: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Where to cut the arrays of a row-wise call that `lay_rows` would copy whole: pieces of whole rows, of about `ROWS_PIECE` elements.
+
+    None at all where nothing large would be copied, or for few rows.
+    """
+    given = [a for a in (x, grad, out) if a is not None]
+    if x.size < 2 * ROWS_PIECE or all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in given):
+        return []
+    if out is not None and any(_clash(a, out) for a in given):
+        return []
+    left = x.size  # elements of a piece
+    cuts = []
+    for i, extent in enumerate(x.shape):
+        if i in axes or left <= ROWS_PIECE:
+            cuts.append([slice(None)])
+            continue
+        count = max(1, ROWS_PIECE * extent // left)
+        cuts.append([slice(j, j + count) for j in range(0, extent, count)])
+        left = left // extent * count
+    pieces = list(itertools.product(*cuts))
+    return pieces if len(pieces) > 1 else []
 
 
 def run_product(backend: Any, call: Product) -> None:

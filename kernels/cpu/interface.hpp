@@ -15,6 +15,7 @@ struct fastact_entry {  // an elementwise operation: gelu_value, gelu_derivative
     int unit_gradient;            // the loop takes one more array before these, which is 1 throughout
     void (*loop32)();             // its loop in float32, null if there is none; the type is known to loops.hpp alone
     void (*loop64)();
+    void (*loop_wide)();          // over float32, computed in float64 with what that needs; null: through loop64
     void (*derivative32)();       // if not null, the loop above gives the first output and this one, with a gradient of 1, the second
     void (*derivative64)();
 };

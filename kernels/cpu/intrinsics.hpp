@@ -51,6 +51,18 @@ template <class V, class T> FASTACT_FUNCTION V load_vec(const T *p) {
 }
 FASTACT_FUNCTION void store(float *p, VecF v) { __builtin_memcpy(p, &v, sizeof v); }
 FASTACT_FUNCTION void store(double *p, VecD v) { __builtin_memcpy(p, &v, sizeof v); }
+// Lanes of float64 as float32.
+#if FASTACT_VECTOR_BYTES
+typedef float HalfF __attribute__((vector_size(FASTACT_VECTOR_BYTES / 2)));
+FASTACT_FUNCTION VecD widened(const float *p) { return __builtin_convertvector(load_vec<HalfF>(p), VecD); }
+FASTACT_FUNCTION void store(float *p, VecD v) {
+    const HalfF narrow = __builtin_convertvector(v, HalfF);
+    __builtin_memcpy(p, &narrow, sizeof narrow);
+}
+#else
+FASTACT_FUNCTION double widened(const float *p) { return static_cast<double>(*p); }
+FASTACT_FUNCTION void store(float *p, double v) { *p = static_cast<float>(v); }
+#endif
 FASTACT_FUNCTION VecI bits(VecF x) { return cast_bits<VecI>(x); }
 FASTACT_FUNCTION VecL bits(VecD x) { return cast_bits<VecL>(x); }
 FASTACT_FUNCTION VecF from_bits(VecI i) { return cast_bits<VecF>(i); }
@@ -154,10 +166,12 @@ template <class H, class T> FASTACT_FUNCTION void store(T *p, Duo<H> v) {
 template <class F> struct Pack {
     template <class T> FASTACT_FUNCTION F splat(T value) { return fill<F>(value); }
     template <class T> FASTACT_FUNCTION F load(const T *p) { return load_vec<F>(p); }
+    FASTACT_FUNCTION F load_wide(const float *p) { return widened(p); }
 };
 template <class H> struct Pack<Duo<H>> {
     template <class T> FASTACT_FUNCTION Duo<H> splat(T value) { return {Pack<H>::splat(value), Pack<H>::splat(value)}; }
     template <class T> FASTACT_FUNCTION Duo<H> load(const T *p) { return {Pack<H>::load(p), Pack<H>::load(p + Lanes<H>::count)}; }
+    FASTACT_FUNCTION Duo<H> load_wide(const float *p) { return {Pack<H>::load_wide(p), Pack<H>::load_wide(p + Lanes<H>::count)}; }
 };
 
 template <class F> using Scalar = typename Lanes<F>::scalar;
@@ -166,11 +180,24 @@ template <class F> FASTACT_FUNCTION F lit(double value) { return Pack<F>::splat(
 template <class F> FASTACT_FUNCTION auto whole(long long value) {
     return Pack<typename Lanes<F>::whole>::splat(static_cast<typename WholeOf<Scalar<F>>::type>(value));
 }
-template <class F> FASTACT_FUNCTION F load(const Scalar<F> *p) { return Pack<F>::load(p); }
+template <class F, class T> FASTACT_FUNCTION F load(const T *p) {
+    if constexpr (sizeof(T) == sizeof(Scalar<F>)) return Pack<F>::load(p);
+    else return Pack<F>::load_wide(p);
+}
 template <class F> FASTACT_FUNCTION F fabs(F x) {  // clears the sign bit
     return from_bits(bits(x) & whole<F>(is_float64<F> ? 0x7fffffffffffffffLL : 0x7fffffffLL));
 }
+#if FASTACT_VECTOR_BYTES == 64
+FASTACT_FUNCTION VecF copysign(VecF magnitude, VecF sign) {  // bits of the mask choose between the two: one instruction
+    return cast_bits<VecF>(_mm512_ternarylogic_epi32(_mm512_set1_epi32(1 << 31), cast_bits<__m512i>(sign), cast_bits<__m512i>(magnitude), 0xca));
+}
+FASTACT_FUNCTION VecD copysign(VecD magnitude, VecD sign) {
+    return cast_bits<VecD>(_mm512_ternarylogic_epi64(_mm512_set1_epi64(1LL << 63), cast_bits<__m512i>(sign), cast_bits<__m512i>(magnitude), 0xca));
+}
+template <class H> FASTACT_FUNCTION Duo<H> copysign(Duo<H> x, Duo<H> y) { return {copysign(x.a, y.a), copysign(x.b, y.b)}; }
+#else
 template <class F> FASTACT_FUNCTION F copysign(F magnitude, F sign) {
     const auto rest = whole<F>(is_float64<F> ? 0x7fffffffffffffffLL : 0x7fffffffLL);
     return from_bits((bits(magnitude) & rest) + (bits(sign) - (bits(sign) & rest)));
 }
+#endif

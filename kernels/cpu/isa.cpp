@@ -33,6 +33,8 @@ using PackD = Duo<VecD>;
 using PackF = float;
 using PackD = double;
 #endif
+// Longer chains of instructions, of float64, take more of them in flight, where there are registers for it.
+using LongD = std::conditional_t<FASTACT_VECTOR_BYTES == 64, Duo<PackD>, PackD>;
 static_assert(Lanes<PackF>::count <= SPLAT);
 #ifdef FASTACT_PART
 #include FASTACT_OPERATIONS  // written by lower.py: structs and the table `entries`
@@ -62,7 +64,8 @@ void FASTACT_RUN_ROWS(const fastact_job *job, std::size_t band) { FASTACT_JOIN(f
 extern "C" {
 #define FASTACT_DECLARE(part) extern const fastact_table FASTACT_TABLE(part);
 FASTACT_PARTS(FASTACT_DECLARE)
-extern const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
+// Visible, for the regression check (fastact/regression/driver.cpp) and for benchmarks that disassemble loops.
+extern __attribute__((visibility("default"))) const fastact_isa FASTACT_JOIN(fastact_isa_, FASTACT_ISA);
 }
 #define FASTACT_ADDRESS(part) &FASTACT_TABLE(part),
 static const fastact_table *const FASTACT_JOIN(tables_, FASTACT_ISA)[] = {FASTACT_PARTS(FASTACT_ADDRESS)};

@@ -3,40 +3,72 @@
 
 // One operation over n elements. step[i] is 1 for an array and 0 for a number, which stands splatted over at least one pack: the
 // parameters, and the gradient, where the derivative alone is wanted. `out` may be one of `in`: each pack is read before it is written.
-template <class Op, class F>
-static __attribute__((noinline)) void elementwise(const Scalar<F> *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
+// With `numbers`, all parameters are numbers: they are read once, and what depends on them alone is computed once. With `T`, the
+// arrays' type, narrower than the pack's lanes the elements are converted as they are read and written; numbers have the lanes' type.
+template <class Op, class F, class T, bool numbers>
+static __attribute__((noinline)) void over(const void *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
     constexpr std::size_t width = Lanes<F>::count;
     [[maybe_unused]] const bool past = n & PAST;
     n &= ~PAST;
     static_assert(Op::inputs <= MAX_INPUTS && Op::outputs <= MAX_OUTPUTS, "raise the limits in interface.hpp");
+    constexpr int x = Op::arrays - 1;  // always an array
+    F fixed[Op::inputs];
+#pragma GCC unroll 16  // what the compiler does not unroll at this level it does not take out of the loop either
+    for (int k = 0; k < Op::inputs; k++)
+        if (k != x && !step[k]) fixed[k] = load<F>(static_cast<const Scalar<F> *>(in[k]));
+    const bool chained = x > 0 && step[0];
     std::size_t i = 0;
     for (; i + width <= n; i += width) {
         F argument[Op::inputs], result[Op::outputs];
-        for (int k = 0; k < Op::inputs; k++)
-            argument[k] = load<F>(in[k] + static_cast<std::ptrdiff_t>(i) * (k == Op::arrays - 1 ? 1 : step[k]));
-        Op::run(argument, result);
-        for (int k = 0; k < Op::outputs; k++)
+#pragma GCC unroll 16
+        for (int k = 0; k < Op::inputs; k++) {
+            const bool array = k == x || (k < x ? chained : !numbers && step[k]);
+            argument[k] = array ? load<F>(static_cast<const T *>(in[k]) + i) : fixed[k];
+        }
+        if constexpr (sizeof(T) == sizeof(Scalar<F>)) Op::run(argument, result);
+        else Op::run_wide(argument, result);
 #if FASTACT_STREAMS
-            if (Op::outputs == 1 && past) {
-                for (int a = 0; a < Op::arrays; a++) fetch_ahead<F>(in[a] + i);
-                store_past(out[k] + i, result[k]);
-            } else
+        if constexpr (Op::outputs == 1 && sizeof(T) == sizeof(Scalar<F>))
+            if (past) {
+                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k == x || chained ? i : 0));
+                store_past(out[0] + i, result[0]);
+                continue;
+            }
 #endif
-                store(out[k] + i, result[k]);
+#pragma GCC unroll 16
+        for (int k = 0; k < Op::outputs; k++) store(out[k] + i, result[k]);
     }
     if (i < n) {  // the last, partial pack goes through a full one, and through the same instructions: code is half as long
-        const std::size_t left = (n - i) * sizeof(Scalar<F>);
-        Scalar<F> spare_in[Op::inputs][width] = {}, spare_out[Op::outputs][width];
-        const Scalar<F> *from[Op::inputs];
-        Scalar<F> *to[Op::outputs];
+        const std::size_t left = (n - i) * sizeof(T);
+        T spare_in[Op::inputs][width] = {}, spare_out[Op::outputs][width];
+        const void *from[Op::inputs];
+        T *to[Op::outputs];
         for (int k = 0; k < Op::inputs; k++) {
             from[k] = step[k] ? spare_in[k] : in[k];
-            if (step[k]) __builtin_memcpy(spare_in[k], in[k] + i, left);
+            if (step[k]) __builtin_memcpy(spare_in[k], static_cast<const T *>(in[k]) + i, left);
         }
         for (int k = 0; k < Op::outputs; k++) to[k] = spare_out[k];
-        elementwise<Op, F>(from, step, to, width);
+        over<Op, F, T, numbers>(from, step, to, width);
         for (int k = 0; k < Op::outputs; k++) __builtin_memcpy(out[k] + i, spare_out[k], left);
     }
+}
+
+// The loops that entries have: for functions that most models are made of with numbers apart from arrays, whose packs are then half
+// as wide, so that code does not grow by as much; for others one loop for both.
+template <class Op, class F, class Half = F>
+static void elementwise(const void *const *in, const std::ptrdiff_t *step, Scalar<F> *const *out, std::size_t n) {
+    if constexpr (!std::is_same_v<F, Half> && Op::inputs > Op::arrays) {
+        for (int k = Op::arrays; k < Op::inputs; k++)
+            if (step[k]) return over<Op, Half, Scalar<F>, false>(in, step, out, n);
+    }
+    over<Op, F, Scalar<F>, !std::is_same_v<F, Half>>(in, step, out, n);
+}
+// The same for float32 computed in float64.
+template <class Op, class F, class Half>
+static void elementwise_wide(const void *const *in, const std::ptrdiff_t *step, float *const *out, std::size_t n) {
+    for (int k = Op::arrays; k < Op::inputs; k++)
+        if (step[k]) return over<Op, Half, float, false>(in, step, out, n);
+    over<Op, F, float, true>(in, step, out, n);
 }
 
 // ---------------------------------------------------------------- storage types
@@ -144,19 +176,19 @@ static const std::size_t kind_size[] = {2, 2, 4, 8};
 
 // ---------------------------------------------------------------- the driver
 
-template <class T> using Loop = void (*)(const T *const *, const std::ptrdiff_t *, T *const *, std::size_t);
+template <class T> using Loop = void (*)(const void *const *, const std::ptrdiff_t *, T *const *, std::size_t);
 
 template <class T>
-static void loop_of(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n);
+static void loop_of(const Entry *e, const void *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n);
 
 template <class T>
 static void through_blocks(const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
     constexpr std::size_t block = 512;  // 512 doubles, three in and two out: 20 KiB, in the first-level cache
     alignas(64) T scratch_in[MAX_INPUTS][block];
     alignas(64) T scratch_out[MAX_OUTPUTS][block];
-    const T *from[MAX_INPUTS];
+    const void *from[MAX_INPUTS];
     T *to[MAX_OUTPUTS];
-    for (int k = 0; k < e->inputs; k++) from[k] = step[k] ? scratch_in[k] : static_cast<const T *>(in[k]);
+    for (int k = 0; k < e->inputs; k++) from[k] = step[k] ? scratch_in[k] : in[k];
     for (int k = 0; k < e->outputs; k++) to[k] = scratch_out[k];
     const std::size_t size = kind_size[kind];
     for (std::size_t i = 0; i < n; i += block) {
@@ -180,17 +212,17 @@ template <class T> static constexpr Ones<T> all_ones;
 
 // One loop after the other over a block that stays in the first-level cache. An output may be the input: what it overwrites comes last.
 template <class T>
-static void composed(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
+static void composed(const Entry *e, const void *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
     const auto value = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
     const auto derivative = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->derivative64 : e->derivative32);
     constexpr std::size_t block = 1024;
     for (std::size_t i = 0; i < n; i += block) {
         const std::size_t m = n - i < block ? n - i : block;
-        const T *from[MAX_INPUTS + 1] = {all_ones<T>.values};
+        const void *from[MAX_INPUTS + 1] = {all_ones<T>.values};
         std::ptrdiff_t steps[MAX_INPUTS + 1] = {0};
         bool first_overwrites = false;
         for (int k = 0; k < e->inputs; k++) {
-            from[k + 1] = in[k] + (step[k] ? i : 0), steps[k + 1] = step[k];
+            from[k + 1] = static_cast<const T *>(in[k]) + (step[k] ? i : 0), steps[k + 1] = step[k];
             first_overwrites |= in[k] == out[0];
         }
         T *const y = out[0] + i, *const d = out[1] + i;
@@ -200,11 +232,11 @@ static void composed(const Entry *e, const T *const *in, const std::ptrdiff_t *s
 }
 
 template <class T>
-static void loop_of(const Entry *e, const T *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
+static void loop_of(const Entry *e, const void *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
     if (e->derivative64) return composed<T>(e, in, step, out, n);
     const auto loop = reinterpret_cast<Loop<T>>(sizeof(T) == 8 ? e->loop64 : e->loop32);
     if (!e->unit_gradient) return loop(in, step, out, n);
-    const T *from[MAX_INPUTS + 1] = {all_ones<T>.values};  // the derivative is the gradient's product with 1
+    const void *from[MAX_INPUTS + 1] = {all_ones<T>.values};  // the derivative is the gradient's product with 1
     std::ptrdiff_t steps[MAX_INPUTS + 1] = {0};
     for (int k = 0; k < e->inputs; k++) from[k + 1] = in[k], steps[k + 1] = step[k];
     loop(from, steps, out, n);
@@ -213,7 +245,7 @@ static void loop_of(const Entry *e, const T *const *in, const std::ptrdiff_t *st
 template <class T>
 static void run_typed(const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
     if (kind == (sizeof(T) == 8 ? FLOAT64 : FLOAT32))
-        loop_of<T>(e, reinterpret_cast<const T *const *>(in), step, reinterpret_cast<T *const *>(out), n);
+        loop_of<T>(e, in, step, reinterpret_cast<T *const *>(out), n);
     else through_blocks<T>(e, kind, in, step, out, n);
 }
 
@@ -237,10 +269,13 @@ static void run_as(bool stream, const Entry *e, int kind, const void *const *in,
     run_typed<T>(e, kind, in, step, out, n);
 }
 
-// Runs entry `e` over n elements stored as `kind`, as `how` says: computing in float64 if WIDE, else in float32; storing past the caches if
-// STREAM and if that is faster. Numbers (step 0) stand splatted in the working type; outputs beyond the stored ones, terms of a parameter's gradient, are given
-// in the working type.
+// Runs entry `e` over n elements stored as `kind`, as `how` says: computing in float64 if WIDE, else in float32; storing past the caches
+// if STREAM and if that is faster. Numbers (step 0) stand splatted in the working type; outputs beyond the stored ones, terms of a
+// parameter's gradient, are given in the working type.
 static void run(const Entry *e, int kind, int how, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
-    if ((how & WIDE) || !e->loop32) run_as<double>(how & STREAM, e, kind, in, step, out, n);
+    if ((how & WIDE) && kind == FLOAT32 && e->loop_wide)
+        reinterpret_cast<Loop<float>>(e->loop_wide)(in, step, reinterpret_cast<float *const *>(out), n);
+    else if ((how & WIDE) || !e->loop32) run_as<double>(how & STREAM, e, kind, in, step, out, n);
     else run_as<float>(how & STREAM, e, kind, in, step, out, n);
+}
 }

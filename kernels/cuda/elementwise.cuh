@@ -4,6 +4,12 @@
 constexpr int THREADS = 512;
 enum Access { ALIGNED = 1, IN_PLACE = 2 };  // every pointer at a multiple of 16 bytes; an output is an input
 
+// float32 computed in float64 has forms of its own for some.
+template <class Op, int kind, class F> FASTACT_FUNCTION void compute(const F *argument, F *result) {
+    if constexpr (Op::wide && kind == FLOAT32 && is_float64<F>) Op::run_wide(argument, result);
+    else Op::run(argument, result);
+}
+
 // in[k] is an array in `kind`, or null for a parameter that is the number number[k]. The first Op::stored outputs are stored as `kind`;
 // the rest, terms of a parameter's gradient, stays in the working type, for they are still to be summed. An output may be one of the inputs:
 // each element is read and written by the same thread.
@@ -31,7 +37,7 @@ FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *
                 F argument[Op::inputs], result[Op::outputs];
 #pragma unroll
                 for (int k = 0; k < Op::inputs; k++) argument[k] = x[k][e];
-                Op::run(argument, result);
+                compute<Op, kind>(argument, result);
 #pragma unroll
                 for (int k = 0; k < Op::outputs; k++) y[k][e] = result[k];
             }
@@ -49,7 +55,7 @@ FASTACT_FUNCTION void elementwise(const void *const *in, const F *number, void *
 #pragma unroll
         for (int k = 0; k < Op::inputs; k++)
             argument[k] = k < Op::arrays || in[k] ? widen<kind, F>(static_cast<const Stored<kind> *>(in[k])[i]) : number[k];
-        Op::run(argument, result);
+        compute<Op, kind>(argument, result);
 #pragma unroll
         for (int k = 0; k < Op::stored; k++) static_cast<Stored<kind> *>(out[k])[i] = narrow<kind>(result[k]);
 #pragma unroll

@@ -194,8 +194,36 @@ def hard_gate_line(x: Any, slope: Any, offset: Any) -> Any:
 
 
 @primitive
+def hard_gate_sides(x: Any, slope: Any, offset: Any) -> Any:
+    """(above, below, unit): the line less its upper bound, and the line, times `unit`, with the right signs."""
+    sixths = exact_slope(slope) == SIXTH
+    unit = 6.0 if sixths else 1.0
+    o = unit * offset
+    o_low = fma(unit, offset, -o)
+    u, u_low = exact_sum(o, -unit)
+    c = within_reach(x)
+    k = 1.0 if sixths else slope
+    return fma(k, c, u) + (u_low + o_low), fma(k, c, o) + o_low, unit
+
+
+@hard_gate_sides.float64
+def _(x: Any, slope: Any, offset: Any) -> Any:
+    s, low, unit = hard_gate_line(x, slope, offset)
+    return (s - unit) + low, s + low, unit
+
+
+@primitive
 def hard_gate(x: Any, slope: Any, offset: Any) -> Any:
-    """The line clipped to [0, 1], rounded once."""
+    """The line clipped to [0, 1]."""
+    sixths = exact_slope(slope) == SIXTH
+    unit = 6.0 if sixths else 1.0
+    o = unit * offset
+    s = fma(1.0 if sixths else slope, x, o) + fma(unit, offset, -o)  # all that a root leaves over is exact
+    return min(max(s * (1.0 / unit), 0.0), 1.0)
+
+
+@hard_gate.float64
+def _(x: Any, slope: Any, offset: Any) -> Any:
     s, low, unit = hard_gate_line(x, slope, offset)
     return clip_to(exact_divide(s, low, unit, 0.0), 0.0, 1.0)
 
@@ -270,10 +298,10 @@ def hard_silu(x: Any, slope: Any, offset: Any) -> Any:
 
 @hard_silu.derivative
 def _(x: Any, slope: Any, offset: Any) -> Any:
-    s, low, unit = hard_gate_line(x, slope, offset)
+    above, below, unit = hard_gate_sides(x, slope, offset)
     # 2 * slope * x + offset, rounded where it crosses 0 only once
     inside = fma(3.0, offset, x) / 3.0 if unit > 1.0 else fma(slope + slope, x, offset)
-    return 1.0 if (s - unit) + low >= 0.0 else (0.0 if s + low <= 0.0 else inside)
+    return 1.0 if above >= 0.0 else (0.0 if below <= 0.0 else inside)
 
 
 @activation(

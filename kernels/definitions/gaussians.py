@@ -27,6 +27,7 @@ from .primitives import (
     rounded,
     scale_down,
     slope_tail,
+    times_normal_tail,
 )
 
 # 1 / sqrt(2 pi)
@@ -84,6 +85,14 @@ def gelu_slope(x: Any) -> Any:
 )
 def gelu(x: Any) -> Any:
     """Gaussian error linear unit, exact."""
+    # x less, or left of 0 just less, abs(x) Phi(-abs(x))
+    a = min(abs(x), 15.0)
+    p, s = gauss(a)
+    return fma(times_normal_tail(fma(p, a, a), a) * s, pick(x, -TINY_32, -TINY_64), max(x, 0.0))
+
+
+@gelu.float64
+def _(x: Any) -> Any:
     # Left of 0, x exp(-x^2 / 2) R(-x), scaled last so that it keeps its digits to the end; right, x - x exp(-x^2 / 2) R(x).
     left = x < 0.0
     c = max(x, pick(x, -15.0, -39.5))

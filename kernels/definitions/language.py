@@ -10,6 +10,10 @@ integers that ``bits`` gives, also ``+``, ``&`` and shifts, to the right only of
 
 A literal has the working type. In plain Python that comes about where it meets a NumPy number, in arithmetic by NumPy's rules,
 otherwise in the functions of this module and at every call and return of a definition.
+
+There are three working types: float32, float64, and "wide", which is float64 for results in float32 (accuracy "precise"). Wide takes the
+bodies of float32, whose arithmetic is exact enough in float64, the constants of float64 (of X_64 that X_WIDE, where there is one), and the
+third set of coefficients of every polynomial. A value gets a wide loop if all its polynomials have that set, else it runs as float64.
 """
 
 from __future__ import annotations
@@ -108,8 +112,11 @@ def pick(like: Any, float32: Any, float64: Any) -> Any:
     return whole(chosen) if isinstance(chosen, int) else kind(chosen)
 
 
-def poly(x: Any, float32: tuple[float, ...], float64: tuple[float, ...]) -> Any:
-    """A polynomial in `x` by Horner's rule with fma; coefficients in ascending powers, one set for each working type."""
+def poly(x: Any, float32: tuple[float, ...], float64: tuple[float, ...], wide: tuple[float, ...] = ()) -> Any:
+    """A polynomial in `x` by Horner's rule with fma; coefficients in ascending powers, one set for each working type.
+
+    `wide` is for float64 whose results are rounded to float32: accuracy "precise".
+    """
     coefficients = float32 if type(x) is np.float32 else float64
     result: Any = coefficients[-1]
     for c in reversed(coefficients[:-1]):
@@ -133,6 +140,10 @@ class Primitive:
     def float64(self, body: Callable[..., Any]) -> Primitive:
         """Decorator: the body used when the working type is float64."""
         self._bodies[np.float64] = body
+        return self
+
+    def wide(self, body: Callable[..., Any]) -> Primitive:
+        """Decorator: the body used where float32 is computed in float64; by default that of float32. Plain Python does not use it."""
         return self
 
     def __call__(self, *args: Any) -> Any:
@@ -189,6 +200,11 @@ class Definition:
 
     def __call__(self, *args: Any) -> Any:
         return self.roles["value"](*args)
+
+    def float64(self, body: Callable[..., Any]) -> Definition:
+        """Decorator: the body of the value used when the working type is float64."""
+        self.roles["value"].float64(body)  # type: ignore[attr-defined]
+        return self
 
     def derivative(self, body: Callable[..., Any]) -> Definition:
         """Decorator: the derivative with respect to x."""

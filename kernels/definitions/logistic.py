@@ -12,6 +12,8 @@ from .primitives import (
     DOWN_64,
     TINY_32,
     TINY_64,
+    UP_32,
+    UP_64,
     add,
     exact_add,
     exact_divide,
@@ -31,7 +33,7 @@ from .primitives import (
     multiply_add,
     scale_down,
 )
-from .sigmoids import GONE_32, GONE_64, bell, bell_fraction, exp_pair, gate, gate_bend, gate_slope, gate_slopes, logistic
+from .sigmoids import GONE_32, GONE_64, bell, bell_fraction, exp_pair, gate, gate_bend, gate_quick, gate_slope, gate_slopes, logistic
 from .softplus import FAR_32, FAR_64, product_low
 
 LN2 = 0.6931471805599453
@@ -51,7 +53,7 @@ QUICK_32, QUICK_LOW_32 = -2.4554669857025146, 2.6109498563187117e-08
 QUICK_64, QUICK_LOW_64 = -2.4554669595930156, -1.6659629599124333e-17
 # Where the exponentials of gelu_tanh have vanished even against the smallest subnormal, with room for a factor.
 GELU_GONE_32, GELU_GONE_64 = 11.0, 22.0
-QUICK_GONE_32, QUICK_GONE_64 = 70.0, 447.0
+QUICK_GONE_32, QUICK_GONE_64, QUICK_GONE_WIDE = 70.0, 447.0, 70.0
 # 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: the error of t^3 * ATANH is below 2^-30
 ATANH_32 = (
     0.6666667,
@@ -59,6 +61,24 @@ ATANH_32 = (
     0.28597805,
     0.21640232,
     0.23492694,
+)
+# 2^f = 1 + f * EXP2(f), abs(f) <= 1/2: 2^-28.3, wide 2^-34.3
+EXP2_32 = (
+    0.6931472,
+    0.24022648,
+    0.055503596,
+    0.009618503,
+    0.0013390997,
+    0.00015327803,
+)
+EXP2_WIDE = (
+    0.6931471807056907,
+    0.24022651068776177,
+    0.05550410362986133,
+    0.009618037769422615,
+    0.0013333936567969473,
+    0.00015466882393069654,
+    1.5196041464222616e-05,
 )
 FAR_AWAY = 1e20  # beyond any exponent, yet its products are finite
 LARGEST_32, LARGEST_64 = 3.4028234663852886e38, 1.7976931348623157e308
@@ -76,13 +96,32 @@ def exp2_down(a: Any, w: Any, w_low: Any) -> Any:
 
 
 @primitive
-def gelu_tanh_exp(a: Any) -> Any:
-    """(p, s) of `exp_down`: exp(-u) for u = sqrt(8 / pi) (a + 0.044715 a^3), which its tail needs to more digits than a number has."""
+def exp2_parts(a: Any, w: Any, w_low: Any, magic: Any) -> Any:
+    """(m, s) of `exp_parts`: 2^(a (w + w_low)), for results in float32."""
+    z = fma(a, w, magic)
+    f = fma(a, w_low, fma(a, w, magic - z))
+    return fma(poly(f, EXP2_32, EXP2_WIDE, EXP2_WIDE), f, 1.0), from_bits(bits(z) << pick(a, 23, 52))
+
+
+@primitive
+def gelu_tanh_power(a: Any) -> Any:
+    """(w, w_low): exp(-u) = 2^(a (w + w_low)) for u = sqrt(8 / pi) (a + 0.044715 a^3); its tail needs more digits than a number has."""
     square = a * a
     w = fma(pick(a, BINARY_CUBIC_32, BINARY_CUBIC_64), square, pick(a, BINARY_LINEAR_32, BINARY_LINEAR_64))
     rest = fma(pick(a, BINARY_CUBIC_LOW_32, BINARY_CUBIC_LOW_64), square, pick(a, BINARY_LINEAR_LOW_32, BINARY_LINEAR_LOW_64))
     cubic = fma(pick(a, BINARY_CUBIC_32, BINARY_CUBIC_64), fma(a, a, -square), rest)
-    w_low = fma(pick(a, BINARY_CUBIC_32, BINARY_CUBIC_64), square, pick(a, BINARY_LINEAR_32, BINARY_LINEAR_64) - w) + cubic
+    return w, fma(pick(a, BINARY_CUBIC_32, BINARY_CUBIC_64), square, pick(a, BINARY_LINEAR_32, BINARY_LINEAR_64) - w) + cubic
+
+
+@gelu_tanh_power.wide
+def _(a: Any) -> Any:
+    return fma(BINARY_CUBIC_64, a * a, BINARY_LINEAR_64), 0.0
+
+
+@primitive
+def gelu_tanh_exp(a: Any) -> Any:
+    """(p, s) of `exp_down`: exp(-u)."""
+    w, w_low = gelu_tanh_power(a)
     return exp2_down(a, w, w_low)
 
 
@@ -100,6 +139,15 @@ def gelu_tanh_exp(a: Any) -> Any:
 )
 def gelu_tanh(x: Any) -> Any:
     """Gaussian error linear unit, approximated with the hyperbolic tangent: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
+    c = max(x, -GELU_GONE_32)
+    a = min(c, 6.0)  # from where on the logistic is 1
+    w, w_low = gelu_tanh_power(a)
+    m, s = exp2_parts(a, w, w_low, pick(x, UP_32, UP_64))
+    return gate_quick(x, c, m, s)
+
+
+@gelu_tanh.float64
+def _(x: Any) -> Any:
     c = max(x, pick(x, -GELU_GONE_32, -GELU_GONE_64))
     p, s = gelu_tanh_exp(min(abs(c), pick(x, GELU_GONE_32, GELU_GONE_64)))
     return gate(c, c, p, s)
@@ -123,7 +171,8 @@ def _(x: Any) -> Any:
     a = min(abs(x), pick(x, GELU_GONE_32, GELU_GONE_64))
     p, s = gelu_tanh_exp(a)
     w, w_low = gelu_tanh_rise(a)
-    v, v_low = exact_multiply(a, 0.0, w, w_low)
+    v = a * w
+    v_low = fma(a, w_low, fma(a, w, -v))
     return gate_slopes(x, v, v_low, p, s)
 
 

@@ -21,6 +21,7 @@ LOG2E = 1.4426950408889634
 # ln 2 in two parts; the first has trailing zeros, so that its product with k is exact.
 LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.42860682030941723212e-06
 LN2_HIGH_64, LN2_LOW_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LN2 = 0.6931471805599453
 SQRT2, SQRT2_LOW_64 = 1.4142135623730951, -9.667293313452913e-17
 # 1.5 * 2^23 (2^52): adding it to a number leaves that number's nearest integer in the low bits. Each further constant also adds
 # the exponent's bias there, so that a shift alone turns the sum into the power of two.
@@ -30,6 +31,8 @@ DOWN_32, DOWN_64 = 12583103.0, 6755399441057279.0  # bias + 64, bias + 512
 UP_32, UP_64 = 12582975.0, 6755399441056255.0  # bias - 64, bias - 512
 TINY_32, TINY_64 = 5.421010862427522e-20, 7.458340731200207e-155  # 2^-64, 2^-512
 HUGE_32, HUGE_64 = 1.8446744073709552e19, 1.3407807929942597e154  # 2^64, 2^512
+# Float32 computed in float64 has exponents to spare and needs no scales.
+DOWN_WIDE, UP_WIDE, TINY_WIDE, HUGE_WIDE = 6755399441056767.0, 6755399441056767.0, 1.0, 1.0
 
 
 # ---------------------------------------------------------------- coefficients
@@ -57,6 +60,15 @@ EXP_64 = (
     2.510933815264787e-08,
     2.0881506635060817e-09,
 )
+# the same for results in float32, computed in float64: 2^-34.1
+EXP_WIDE = (
+    0.5000000068816097,
+    0.1666666585506423,
+    0.041666290763524926,
+    0.008333498985293168,
+    0.0013944974409276156,
+    0.00019790030573561498,
+)
 # log1p(e) = e + e^2 * LOG1P_UNIT(e), 0 <= e <= 1: 2^-27.5
 LOG1P_UNIT_32 = (
     -0.4999993,
@@ -69,6 +81,9 @@ LOG1P_UNIT_32 = (
     0.020176446,
     -0.0033124348,
 )
+# log1p(e) / e = (1 + e RATIO_TOP(e)) / (1 + e RATIO_BOTTOM(e)), 0 <= e <= 1: 2^-34.6
+RATIO_TOP = (1.3268082599369297, 0.458163418654018, 0.03345725719290028)
+RATIO_BOTTOM = (1.8268082553978982, 1.03823437556234, 0.19363635815169955, 0.007454459799560762)
 # 2 atanh(t) = t * (2 + t^2 * ATANH(t^2)), 0 <= t <= 1/3: 2^-59.4
 ATANH_64 = (
     0.6666666666666631,
@@ -92,6 +107,19 @@ LOG_64 = (
     0.18183571495773082,
     0.1531385544552038,
     0.1479801752565447,
+)
+# 1 / normal_tail(a) = 2 + a (ROOT_2PI - MILLS_TOP(a) / MILLS_BOTTOM(a)), 0 <= a <= 15: 2^-25.7, wide 2^-31.8
+ROOT_2PI = 2.5066282746310002
+MILLS_TOP = (0.9108576, 0.55993116, 0.1578037, 0.019401228)
+MILLS_BOTTOM = (1.0, 0.9146884, 0.39507383, 0.09100744, 0.009701781)
+MILLS_TOP_WIDE = (0.910859183387448, 0.6834923444001071, 0.24631860488183127, 0.047466741531514485, 0.004210608975252229)
+MILLS_BOTTOM_WIDE = (
+    1.0,
+    1.0503626096189502,
+    0.5328688753607879,
+    0.15617010651032678,
+    0.026373613656734882,
+    0.0021052763890473908,
 )
 # normal_tail(a) = t * TAIL(2 t - 1) with t = 1 / (1 + STEP a), 0 <= a <= 15: 2^-27.8, 0 <= a <= 40: 2^-57.0. The steps are those
 # with which the first coefficient, the value in the middle, is all but exact in the working type.
@@ -322,18 +350,46 @@ def _(a: Any, a_low: Any, p: Any) -> Any:
 
 
 @primitive
+def exp_reduce(k: Any, x: Any) -> Any:
+    """x - k log 2."""
+    return fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x))
+
+
+@exp_reduce.wide
+def _(k: Any, x: Any) -> Any:
+    return fma(k, -LN2, x)
+
+
+@primitive
 def exp_fraction(r: Any) -> Any:
     """expm1(r) for abs(r) <= ln(2) / 2."""
-    return fma(r * r, poly(r, EXP_32, EXP_64), r)
+    return fma(r * r, poly(r, EXP_32, EXP_64, EXP_WIDE), r)
 
 
 @primitive
 def exp_split(x: Any, magic: Any) -> Any:
     """(p, s): exp(x) = (1 + p) * s * 2^-offset, the offset being what `magic` has above the bias."""
     z = fma(x, LOG2E, magic)
-    k = z - magic
-    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
-    return exp_fraction(fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), r)), from_bits(bits(z) << pick(x, 23, 52))
+    return exp_fraction(exp_reduce(z - magic, x)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_near(r: Any) -> Any:
+    """exp(r) for abs(r) <= ln(2) / 2."""
+    return fma(fma(poly(r, EXP_32, EXP_64, EXP_WIDE), r, 1.0), r, 1.0)
+
+
+@primitive
+def exp_parts(x: Any, magic: Any) -> Any:
+    """(m, s): exp(x) = m * s * 2^-offset, the offset being what `magic` has above the bias; m is next to 1."""
+    z = fma(x, LOG2E, magic)
+    return exp_near(exp_reduce(z - magic, x)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_up_scaled(x: Any) -> Any:
+    """(m, s): exp(x) = m * s / TINY, for -40 <= x <= 131 (float32), 760 (float64)."""
+    return exp_parts(x, pick(x, UP_32, UP_64))
 
 
 @primitive
@@ -353,9 +409,18 @@ def exp_down_pair(x: Any) -> Any:
 def exp_split_low(x: Any, low: Any, magic: Any) -> Any:
     """`exp_split` of x + low, with low the rounding error of x."""
     z = fma(x, LOG2E, magic)
-    k = z - magic
-    r = fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x)
-    return exp_fraction(r + fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), low)), from_bits(bits(z) << pick(x, 23, 52))
+    return exp_fraction(exp_reduce_low(z - magic, x, low)), from_bits(bits(z) << pick(x, 23, 52))
+
+
+@primitive
+def exp_reduce_low(k: Any, x: Any, low: Any) -> Any:
+    """x + low - k log 2."""
+    return fma(k, pick(x, -LN2_HIGH_32, -LN2_HIGH_64), x) + fma(k, pick(x, -LN2_LOW_32, -LN2_LOW_64), low)
+
+
+@exp_reduce_low.wide
+def _(k: Any, x: Any, low: Any) -> Any:
+    return fma(k, -LN2, x)
 
 
 @primitive
@@ -383,6 +448,13 @@ def exp_times_low(a: Any, high: Any, low: Any) -> Any:
     up = c > 0.0
     p, s = exp_split_low(c, low if c == high else 0.0, pick(a, UP_32, UP_64) if up else pick(a, DOWN_32, DOWN_64))
     return (fma(p, a, a) * s) * (pick(a, HUGE_32, HUGE_64) if up else pick(a, TINY_32, TINY_64))
+
+
+@primitive
+def decay_times(a: Any, x: Any) -> Any:
+    """a * exp(x) for x <= 0, rounded once where it is subnormal."""
+    p, s = exp_down(max(x, pick(a, -131.0, -1060.0)))
+    return scale_down(fma(p, a, a), s)
 
 
 @primitive
@@ -439,6 +511,12 @@ def log1p_unit(p: Any, s: Any) -> Any:
     return fma(e, poly(e, LOG1P_UNIT_32, LOG1P_UNIT_32), 1.0)
 
 
+@log1p_unit.wide
+def _(p: Any, s: Any) -> Any:
+    e = scale_down(1.0 + p, s)
+    return fma(poly(e, RATIO_TOP, RATIO_TOP, RATIO_TOP), e, 1.0) / fma(poly(e, RATIO_BOTTOM, RATIO_BOTTOM, RATIO_BOTTOM), e, 1.0)
+
+
 @log1p_unit.float64
 def _(p: Any, s: Any) -> Any:
     # log1p(e) = 2 atanh(t) with t = e / (2 + e), 0 <= t <= 1/3: divided by e, the sum 2 / (2 + e) * (1 + t^2 * ...) stays next to 1.
@@ -482,7 +560,8 @@ def log1p(x: Any) -> Any:
 @elementary
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent: odd, -1 at -inf, 1 at inf, keeps -0."""
-    e, e_low = expm1_pair(-2.0 * abs(x))
+    a = abs(x)
+    e, e_low = expm1_pair(-(a + a))
     d, d_low = add(2.0, 0.0, e, e_low)
     return copysign(divide(-e, -e_low, d, d_low), x)
 
@@ -511,6 +590,14 @@ def _(a: Any) -> Any:
     p = fma(q, v, TAIL_MIDDLE_64)
     p_low = fma(q, v, TAIL_MIDDLE_64 - p) + v_low * fma(fma(v, 0.0957, 0.1787), v, 0.1623)
     return multiply(t, t_low, p, p_low)
+
+
+@primitive
+def times_normal_tail(n: Any, a: Any) -> Any:
+    """n * normal_tail(a), for results in float32."""
+    # The straight line has no rounding error next to 0, the quotient next to no weight far out, and both are small between.
+    quotient = poly(a, MILLS_TOP, MILLS_TOP_WIDE, MILLS_TOP_WIDE) / poly(a, MILLS_BOTTOM, MILLS_BOTTOM_WIDE, MILLS_BOTTOM_WIDE)
+    return n / fma(a, ROOT_2PI, fma(-a, quotient, 2.0))
 
 
 @primitive
@@ -547,8 +634,9 @@ def _(a: Any) -> Any:
 @primitive
 def gauss(a: Any) -> Any:
     """(p, s) of `exp_down`: exp(-a^2 / 2) for 0 <= a <= 16 (float32), 46 (float64)."""
-    square = a * a
-    return exp_down_low(-0.5 * square, -0.5 * fma(a, a, -square))
+    h = -0.5 * a
+    w = h * a
+    return exp_down_low(w, fma(h, a, -w))
 
 
 @elementary

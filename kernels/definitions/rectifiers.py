@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from .language import activation, fma, min, pick, primitive, sqrt
-from .primitives import exp_times, exp_times_low, expm1_down
+from .primitives import decay_times, exp_times_low, expm1_down
 
 
 @primitive
@@ -337,7 +337,7 @@ def elu(x: Any, alpha: Any) -> Any:
 
 @elu.derivative
 def _(x: Any, alpha: Any) -> Any:
-    return 1.0 if x > 0.0 else exp_times(alpha, min(x, 0.0))
+    return 1.0 if x > 0.0 else decay_times(alpha, min(x, 0.0))
 
 
 @elu.derivative_from_output
@@ -368,7 +368,7 @@ def selu(x: Any, alpha: Any, scale: Any) -> Any:
 
 @selu.derivative
 def _(x: Any, alpha: Any, scale: Any) -> Any:
-    return scale if x > 0.0 else exp_times(scale * alpha, min(x, 0.0))
+    return scale if x > 0.0 else decay_times(scale * alpha, min(x, 0.0))
 
 
 @selu.derivative_from_output

@@ -24,6 +24,7 @@ from .primitives import (
     exp_down,
     exp_down_pair,
     exp_split,
+    exp_up_scaled,
     expm1_down,
     grow,
     multiply,
@@ -33,7 +34,7 @@ from .primitives import (
 from .primitives import tanh as tanh_primitive
 
 # Where exp(x) has vanished even against the smallest subnormal, with room for a factor x.
-GONE_32, GONE_64 = -120.0, -760.0
+GONE_32, GONE_64, GONE_WIDE = -120.0, -760.0, -120.0
 
 # The root of 2 e^3 + e^2 - 1 and the quadratic that is left when it is divided out: 2 e^2 + (1 + 2 root) e + root (1 + 2 root).
 ROOT_32, ROOT_LOW_32 = 0.6572980880737305, 1.8064645522075056e-08
@@ -94,6 +95,13 @@ def bell(x: Any) -> Any:
 )
 def sigmoid(x: Any) -> Any:
     """Logistic sigmoid."""
+    # The scale of the exponential stands in both parts of the quotient, whose only rounding is the result's.
+    m, s = exp_up_scaled(-min(max(x, pick(x, GONE_32, GONE_64)), 40.0))
+    return pick(x, TINY_32, TINY_64) / fma(m, s, pick(x, TINY_32, TINY_64))
+
+
+@sigmoid.float64
+def _(x: Any) -> Any:
     p, s = exp_down(max(-abs(x), pick(x, GONE_32, GONE_64)))
     return logistic(x, p, s)
 
@@ -278,6 +286,13 @@ def gate(c: Any, u: Any, p: Any, s: Any) -> Any:
 
 
 @primitive
+def gate_quick(x: Any, c: Any, m: Any, s: Any) -> Any:
+    """x / (1 + exp(-u)) for results in float32, from the parts of exp(-u) / TINY; c is x, or where the result has vanished a number."""
+    quotient = (c / fma(m, s, pick(x, TINY_32, TINY_64))) * pick(x, TINY_32, TINY_64)
+    return min(quotient, abs(x))  # which it exceeds where the scale made it infinite
+
+
+@primitive
 def less_pair(a: Any, b: Any, b_low: Any) -> Any:
     """The pair a - (b + b_low)."""
     return (a - b) - b_low, 0.0
@@ -294,6 +309,14 @@ def gate_slope(v: Any, v_low: Any, p: Any, s: Any) -> Any:
 
     With v = x u'(x) that is the derivative of x / (1 + exp(-u(x))) for an odd u and x < 0; right of 0 it is one less the same.
     """
+    t = s * pick(v, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    f = fma(p, t, ((1.0 + t) - v) - v_low)  # the difference is exact where v = x is about to cancel it
+    return fma(p, f, f) / fma(e, e + 2.0, 1.0)
+
+
+@gate_slope.float64
+def _(v: Any, v_low: Any, p: Any, s: Any) -> Any:
     t = s * pick(v, TINY_32, TINY_64)
     e, e_low = exp_pair(p, s)
     # 1 + t - v is exact where v = x is about to cancel it; what is added to it is small.
@@ -342,6 +365,13 @@ def gate_bend(a: Any, a_low: Any, b: Any, b_low: Any, p: Any, s: Any) -> Any:
 )
 def silu(x: Any) -> Any:
     """Sigmoid linear unit."""
+    c = max(x, pick(x, GONE_32, GONE_64))
+    m, s = exp_up_scaled(-min(c, 40.0))
+    return gate_quick(x, c, m, s)
+
+
+@silu.float64
+def _(x: Any) -> Any:
     c = max(x, pick(x, GONE_32, GONE_64))
     p, s = exp_down(max(-abs(c), pick(x, GONE_32, GONE_64)))
     return gate(c, c, p, s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, fma, max, min, pick, primitive
+from .language import activation, bits, fma, from_bits, max, min, pick, primitive
 from .primitives import (
     TINY_32,
     TINY_64,
@@ -25,7 +25,7 @@ from .primitives import (
 from .sigmoids import GONE_32, GONE_64, exp_pair, logistic
 
 # exp(-FAR) has vanished against the smallest subnormal, even divided by 1e-12 (float64: 1e-130); `exp_down` reaches as far.
-FAR_32, FAR_64 = 131.0, 1060.0
+FAR_32, FAR_64, FAR_WIDE = 131.0, 1060.0, 131.0
 
 
 @primitive
@@ -57,6 +57,19 @@ def softplus(x: Any, beta: Any) -> Any:
     For a negative `beta` it is that of min(x, 0). At beta = 0 it is infinite with the sign of `beta`, and NaN for infinite x. Its
     lower tail is right for abs(beta) of 1e-12 (float64: 1e-130) and more.
     """
+    # exp(-abs(beta x)) with the product's rounding error; what x is beyond does no harm
+    b = abs(beta)
+    a = min(abs(x), pick(x, FAR_32, FAR_64) / b)
+    z = b * a
+    p, s = exp_down_low(-z, fma(-b, a, z))
+    ratio = log1p_unit(p, s)
+    turn = bits(beta) - bits(b)  # the sign of beta, to be given and taken
+    ramp = from_bits(bits(max(from_bits(bits(x) + turn), 0.0)) + turn)
+    return fma(fma(p, ratio, ratio) * s, pick(x, TINY_32, TINY_64) / beta, ramp)
+
+
+@softplus.float64
+def _(x: Any, beta: Any) -> Any:
     z = beta * x
     left = z < 0.0
     p, s = exp_down_low(max(-abs(z), pick(x, -FAR_32, -FAR_64)), product_low(beta, x, z))
@@ -103,6 +116,21 @@ def _(y: Any, beta: Any) -> Any:
 )
 def mish(x: Any) -> Any:
     """Self-regularised non-monotonic activation."""
+    # With e = exp(x) and d = e (e + 2) + 2: x e (1 - e (e + 1) / d) left of 0, scaled last; x (1 - 2 / d) right of it.
+    left = x < 0.0
+    c = max(x, pick(x, GONE_32, GONE_64))
+    a = min(c, 20.0)  # where 1 / d has vanished
+    p, s = exp_down(a)
+    t = s * pick(x, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    q = (fma(e, e, e) if left else 2.0) / fma(e, e + 2.0, 2.0)
+    w = fma(p, c, c)
+    y = fma(-(w if left else a), q, w if left else x)
+    return (y * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+
+
+@mish.float64
+def _(x: Any) -> Any:
     # tanh(softplus(x)) = w (w + 2) / (w (w + 2) + 2) with w = exp(x); right of 0 both sides are divided by w^2.
     left = x < 0.0
     c = max(x, pick(x, GONE_32, GONE_64))
@@ -127,6 +155,28 @@ def mish(x: Any) -> Any:
 
 
 @mish.derivative
+def _(x: Any) -> Any:
+    return mish_rise(x)
+
+
+@primitive
+def mish_rise(x: Any) -> Any:
+    """The derivative of mish."""
+    # e (4 (1 + x) + e (6 + 4 x + e (4 + e))) / (e (e + 2) + 2)^2: far right the rounding errors in e matter no more
+    a = min(max(x, pick(x, GONE_32, GONE_64)), 20.0)  # where it is 1
+    p, s = exp_down(a)
+    t = s * pick(x, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    c = fma(e, e + 4.0, fma(4.0, a, 6.0))
+    b = fma(4.0, a, 4.0)
+    f = fma(e, c, b)
+    d = fma(e, e + 2.0, 2.0)
+    d_low = fma(e, e + 2.0, 2.0 - d)
+    r = p if x < 0.0 else (1.0 + p) - 1.0  # right of 0 the factor e as it was rounded: its error cancels
+    return scale_down((f + fma(r, f, fma(e, c, b - f))) / fma(d, d, (d + d) * d_low), s)
+
+
+@mish_rise.float64
 def _(x: Any) -> Any:
     a = min(max(x, pick(x, GONE_32, GONE_64)), pick(x, -GONE_32, -GONE_64))
     p, s = exp_down(-abs(a))
