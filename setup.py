@@ -117,11 +117,12 @@ setup(
     ext_modules=[
         Extension(
             "fastact.kernels.cpu.compiled",
-            ["kernels/cpu/compiled.pyx"],
+            ["kernels/cpu/compiled.pyx", "kernels/cpu/threads.cpp"],
             language="c++",
             include_dirs=["kernels/cpu", numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
-            extra_compile_args=["-std=c++17", "-O2"],
+            extra_compile_args=["-std=c++17", "-O2", "-pthread"],
+            extra_link_args=["-pthread"],
             depends=[
                 str(p.relative_to(ROOT))
                 for p in (

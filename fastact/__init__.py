@@ -24,6 +24,8 @@ from .losses import LOSS_ALIASES, LOSSES, Loss
 from .memory import PoolStats, empty_cache, pool_stats, set_pool_limit
 from .names import get
 from .rowwise import RowwiseActivation
+from .threads import get_num_threads, set_num_threads
+from .warm import warmup
 
 __version__ = "0.1.0"
 globals().update(ACTIVATIONS)
@@ -54,10 +56,13 @@ __all__ = sorted(
         "explain",
         "gated",
         "get",
+        "get_num_threads",
         "pool_stats",
+        "set_num_threads",
         "set_pool_limit",
         "use_accuracy",
         "use_backend",
+        "warmup",
         *ACTIVATIONS,
         *ALIASES,
         *_LEARNABLE,

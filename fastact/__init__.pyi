@@ -20,6 +20,9 @@ from .memory import pool_stats as pool_stats
 from .memory import set_pool_limit as set_pool_limit
 from .names import get as get
 from .rowwise import RowwiseActivation as RowwiseActivation
+from .threads import get_num_threads as get_num_threads
+from .threads import set_num_threads as set_num_threads
+from .warm import warmup as warmup
 
 __version__: str
 __all__: list[str]

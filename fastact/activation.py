@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Mapping
 from numbers import Real
 from types import MappingProxyType
@@ -21,8 +22,7 @@ from . import arrays, dispatch, docstrings, noise, registry
 from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions import DEFINITIONS, Definition
-from .kernels.definitions.language import evaluate
-from .thresholds import CROSSOVER
+from .kernels.definitions.language import COSTS, evaluate
 
 #: What is passed in, in order, for each direction.
 INPUTS = {
@@ -57,8 +57,9 @@ class _Direction(compiled.Entry):
         self.definition, self.direction = definition, direction
         if direction == "backward":
             self.learned = tuple(list(definition.params).index(p) for p in definition.learnable)
-        # Above this the choice of backend is made in Python.
-        self.limit = min(CROSSOVER[definition.cost].values()) - 1
+        # Above this the choice of backend is made in Python. Whether threads pay is known in compiled code, by the cost class.
+        self.limit = sys.maxsize
+        self.cost = COSTS.index(definition.cost)
         if direction == "backward_from_output" and definition.output_requires:
             self.limit = -1  # parameters must be looked at
         suffix = "" if direction == "value" else f".{direction}"
@@ -434,8 +435,7 @@ class Explanation:
         self.function, self.arrays, self.kind, self.size, self.accuracy = function, arrays_kind, kind, size, accuracy
         self.backend, self.reason = choice.backend, choice.reason
         self.instruction_set = compiled.ISA if choice.backend == "cython" else None
-        details = registry.get(choice.backend).details()
-        self.threads = int(details.get("threads", 1))  # type: ignore[call-overload]
+        self.threads = choice.threads
 
     def __repr__(self) -> str:
         how = f", {self.instruction_set}" if self.instruction_set else ""

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import registry
+from . import registry, tuning
 from .arrays.common import KINDS as KERNEL_KINDS
 from .kernels.cpu import compiled
-from .thresholds import CROSSOVER
+from .thresholds import CROSSOVER, NUMBA
 
 ACCURACIES = ("fast", "precise")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for it."""
+    """A backend, the reason for it, and on how many threads it may run."""
 
     backend: str
     reason: str
+    threads: int = 1
 
 
 def choose(
@@ -34,7 +35,9 @@ def choose(
     forced: str | None = None,
     *,
     forked: bool = False,
+    threads: int = 1,
     crossover: Mapping[str, Mapping[str, int]] = CROSSOVER,
+    numba: Mapping[str, Mapping[str, int]] = NUMBA,
 ) -> Choice:
     """Choose the backend for a call. Depends on nothing but its arguments.
 
@@ -53,9 +56,13 @@ def choose(
     forced : str, optional
         The backend that was named. It runs or raises.
     forked : bool
-        Whether this process was forked from one that may have run threads.
+        Whether this process was forked from one that may have run threads; ours run there all the same, Numba's do not.
+    threads : int
+        How many threads there are for a call.
     crossover : mapping
-        Elements from which numba is faster than cython, by cost class and storage type.
+        Elements from which threads pay, by cost class and storage type.
+    numba : mapping
+        Likewise, elements from which Numba's threads were measured to be faster than ours.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def choose(
             raise ValueError(f"backend {forced!r} has no kernels for {kind}; only 'numpy' takes it")
         if missing[forced] is not None:
             raise RuntimeError(f"backend {forced!r} was asked for, but is missing: {missing[forced]}")
-        return Choice(forced, "it was named")
+        return Choice(forced, "it was named", _threads(forced, kind, size, cost, threads, crossover, forked))
     if arrays == "cupy":
         if missing["cupy"] is not None:
             raise RuntimeError(f"cupy arrays need the backend 'cupy', which is missing: {missing['cupy']}")
@@ -82,14 +89,23 @@ def choose(
         return Choice("cupy", "the arrays are on a GPU")
     if not kernels:
         return Choice("numpy", f"{kind} has no kernels; the reference takes it")
-    threshold = crossover[cost][kind]
-    if size < threshold:
-        return Choice("cython", f"{size} elements of {kind} are below {threshold}, from where threads pay for cost class {cost!r}")
-    if missing["numba"] is not None:
-        return Choice("cython", f"numba is missing: {missing['numba']}")
-    if forked:
-        return Choice("cython", "in a forked process threads are not safe")
-    return Choice("numba", f"{size} elements of {kind} are at or above {threshold}, from where threads pay for cost class {cost!r}")
+    pays, elsewhere = crossover[cost][kind], numba[cost][kind]
+    if size < pays:
+        return Choice("cython", f"{size} elements of {kind} are below {pays}, from where threads pay for cost class {cost!r}")
+    if threads == 1:
+        return Choice("cython", "there is one thread for a call; see get_num_threads")
+    if size >= elsewhere and missing["numba"] is None and not forked:
+        return Choice(
+            "numba", f"{size} elements of {kind} are at or above {elsewhere}, from where Numba was measured to be faster", threads
+        )
+    return Choice("cython", f"{size} elements of {kind} are at or above {pays}, from where threads pay for cost class {cost!r}", threads)
+
+
+def _threads(backend: str, kind: str, size: int, cost: str, threads: int, crossover: Mapping[str, Mapping[str, int]], forked: bool) -> int:
+    """The threads of a backend that was named."""
+    if backend == "numba":
+        return 1 if forked else threads
+    return threads if backend == "cython" and size >= crossover[cost][kind] else 1
 
 
 # ---------------------------------------------------------------- what was asked for
@@ -198,22 +214,35 @@ def serve(arrays: str, kind: str, size: int, cost: str, backend: str | None, run
     """Choose a backend, run it, and return its name and what it gave.
 
     A backend that was chosen and not named, but whose library turns out not to import, is taken off the list and the choice made anew.
+    One that would have to compile first does so in the background, while cython serves.
     """
     while True:
         choice = decide(arrays, kind, size, cost, backend)
+        named = named_backend(backend) is not None
         try:
-            return choice.backend, run(registry.get(choice.backend))
+            return choice.backend, run(registry.get(choice.backend, choice.threads, may_wait=named))
+        except registry.NotReady:
+            return "cython", run(registry.get("cython", choice.threads))
         except ImportError as error:
-            if named_backend(backend) is not None or registry.available(choice.backend) is not None:
-                raise
+            known = registry.available(choice.backend) is not None
             registry.broke(choice.backend, error)
+            if named or known:
+                raise
+
+
+#: Below this many elements no machine's threads pay: neither they nor the table are asked for.
+SMALL = 8192
 
 
 def decide(arrays: str, kind: str, size: int, cost: str, backend: str | None) -> Choice:
     """`choose` for this process as it is."""
     forced = named_backend(backend)
     missing = _Missing()
-    return choose(arrays, kind, size, cost, missing, forced, forked=_forked)
+    if size < SMALL or arrays != "numpy":
+        return choose(arrays, kind, size, cost, missing, forced, forked=_forked)
+    table = tuning.current()
+    threads = compiled.settled_threads()
+    return choose(arrays, kind, size, cost, missing, forced, forked=_forked, threads=threads, crossover=table.threads, numba=table.numba)
 
 
 class _Missing(Mapping[str, "str | None"]):

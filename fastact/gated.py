@@ -19,7 +19,6 @@ from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions.language import COSTS
 from .product import Factor, Product
-from .thresholds import CROSSOVER
 
 LAYOUTS = ("halves", "interleaved")
 PLACES = ("first", "second")
@@ -117,7 +116,7 @@ class Gated:
         return _Call(self, self.__name__, a, b, options).forward()
 
     def _quick(self, a: Any, b: Any, out: Any) -> Any:
-        """The value of plain arrays below the size where threads pay; None where more has to be looked at."""
+        """The value of plain arrays; None where more has to be looked at."""
         if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.flags.aligned or not a.ndim or out is a or out is b:
             return None
         kind = _QUICK.get(a.dtype)
@@ -132,7 +131,8 @@ class Gated:
             if type(b) is not np.ndarray or b.dtype is not a.dtype or b.shape != a.shape or not b.flags.c_contiguous or not b.flags.aligned:
                 return None
             first, second = a, b
-        if not 0 < first.size < CROSSOVER[self.cost][kind]:
+        threads = compiled.threads_of(COSTS.index(self.cost), kind, first.size)
+        if not first.size or not threads:
             return None
         if out is None:
             result = compiled.empty(first.shape, a.dtype)
@@ -149,7 +149,7 @@ class Gated:
         job.product(result)
         if not job.ready():
             return None
-        job.run()
+        job.run(threads)
         count_call("cython")
         return result
 

@@ -80,8 +80,21 @@ def forget() -> None:
     _reasons.clear()
 
 
-def get(name: str) -> Backend:
+class NotReady(Exception):
+    """A backend that must not let its caller wait has begun to compile in the background."""
+
+
+def get(name: str, threads: int | None = None, *, may_wait: bool = True) -> Backend:
     """The backend of that name.
+
+    Parameters
+    ----------
+    name
+        As in `REGISTRY`.
+    threads
+        On how many threads its calls are to run, for backends that have an ``on`` to be told with; None: as they like.
+    may_wait
+        Whether calls may wait for a compiler; otherwise they raise `NotReady`, before they have written anything.
 
     Raises
     ------
@@ -90,7 +103,9 @@ def get(name: str) -> Backend:
     """
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"backend must be one of {', '.join(map(repr, REGISTRY))}, not {name!r}")
-    return _load(name)
+    backend = _load(name)
+    on = getattr(backend, "on", None)
+    return backend if threads is None or on is None else on(threads, may_wait)
 
 
 @functools.cache

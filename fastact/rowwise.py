@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import activation, arrays, dispatch, docstrings, machine, noise, registry
+from . import activation, arrays, dispatch, docstrings, noise, registry
 from .arrays import common
 from .kernels.cpu import compiled
 from .kernels.definitions import Definition
+from .kernels.definitions.language import COSTS
 from .rows import Rows, Spread
-from .thresholds import CROSSOVER
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class _RowDirection(compiled.RowEntry):
         self.definition, self.direction, self.kind = definition, direction, KINDS[definition.name]
         kind = self.kind
         super().__init__(kind.program, direction, kind.sign, self._general, not (kind.reduces or kind.noisy or definition.params))
-        # Above this the choice of backend is made in Python.
-        self.set_limits(**{kind: size - 1 if machine.cores() > 1 else sys.maxsize for kind, size in CROSSOVER[definition.cost].items()})
+        self.cost = COSTS.index(definition.cost)
         self.__name__ = definition.name if direction == "value" else f"{definition.name}.{direction}"
         self.__qualname__, self.__module__ = self.__name__, "fastact"
         P = inspect.Parameter

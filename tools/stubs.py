@@ -27,6 +27,8 @@ def text() -> str:
         ".memory": ("PoolStats", "empty_cache", "pool_stats", "set_pool_limit"),
         ".names": ("get",),
         ".rowwise": ("RowwiseActivation",),
+        ".threads": ("get_num_threads", "set_num_threads"),
+        ".warm": ("warmup",),
     }
     lines = ["# Written by tools/stubs.py; do not edit."]
     lines += [f"from {module} import {name} as {name}" for module, names in fixed.items() for name in names]

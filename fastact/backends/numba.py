@@ -17,7 +17,7 @@ import logging  # noqa: F401  (before our own fork handlers, see below)
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ from .. import cache
 from ..kernels import lower
 from ..kernels.cpu import compiled
 from ..kernels.jit import loops
+from ..registry import NotReady
 from .jobs import CompiledJobs
 
 Array = np.ndarray[Any, Any]
@@ -82,6 +83,9 @@ class NumbaBackend(CompiledJobs):
         self._kernels: dict[tuple[str, str, str, bool], Callable[..., None]] = {}
         self._spread: Callable[..., None] | None = None
         self._broken: str | None = None
+        self._may_wait = threading.local()
+        self._begun: set[Any] = set()
+        self._done: set[Any] = set()
 
     def missing(self) -> str | None:
         """Why this backend cannot be used, or None. Does not import Numba."""
@@ -90,6 +94,28 @@ class NumbaBackend(CompiledJobs):
         if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
             return "NUMBA_DISABLE_JIT is set"
         return self._broken
+
+    def on(self, threads: int, may_wait: bool = True) -> NumbaBackend:
+        """The same; where the caller must not wait, the next call of this thread that needs a compiler raises `NotReady` instead."""
+        self._may_wait.answer = may_wait
+        return self
+
+    def _built(self, key: Any, build: Callable[[], Callable[..., None]]) -> Callable[..., None]:
+        """What `build` gives, which takes long the first time: in a thread of its own, if the caller must not wait."""
+        if key in self._done or getattr(self._may_wait, "answer", True):
+            found = build()
+            self._done.add(key)
+            return found
+        if key not in self._begun:
+            self._begun.add(key)
+
+            def compile_later() -> None:
+                with contextlib.suppress(Exception):  # who names this backend is told
+                    build()
+                    self._done.add(key)
+
+            threading.Thread(target=compile_later, name="fastact-numba").start()
+        raise NotReady
 
     def version(self) -> str:
         """Numba's version."""
@@ -141,7 +167,8 @@ class NumbaBackend(CompiledJobs):
         if kernel is None:
             operation = self.program.operations[name if direction == "elementary" else lower.role_name(name, direction)]
             write = functools.partial(loops.elementwise, self.program, operation, kind, wide)
-            kernel = self._kernels[key] = _elementwise(functools.cache(lambda *variant: self._run(write, *variant)))
+            build = functools.cache(lambda *variant: self._run(write, *variant))
+            kernel = self._kernels[key] = _elementwise(lambda *variant: self._built((key, variant), functools.partial(build, *variant)))
         return kernel
 
     def run_job(self, job: compiled.Job) -> None:
@@ -149,12 +176,14 @@ class NumbaBackend(CompiledJobs):
         if _serial(job.bands):
             job.run()
             return
-        run = self._spread
-        if run is None:
-            with _guard.compiling:
-                run = self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
-        with _guard.running:
+        run = self._spread or self._built("jobs", self._build_spread)
+        with _guard.running, _as_many_as_allowed():
             run(job.function, job.address, job.bands)
+
+    def _build_spread(self) -> Callable[..., None]:
+        with _guard.compiling:
+            self._spread = self._module((Path(loops.__file__).parent / "threads.py").read_text(encoding="utf-8")).run
+            return self._spread
 
     def _run(self, write: Callable[..., str], parallel: bool, *variant: object) -> Callable[..., None]:
         """The compiled ``run`` of one generated module."""
@@ -222,7 +251,28 @@ def _execute(name: str, path: Path) -> ModuleType:
 
 
 def _threads() -> int:
-    """How many threads a kernel runs on. Asks the settings: Numba's get_num_threads() would start them."""
+    """How many threads a kernel runs on: Numba's, but no more than ours would be."""
+    return min(_own_threads(), compiled.settled_threads())
+
+
+@contextlib.contextmanager
+def _as_many_as_allowed() -> Iterator[None]:
+    """Mask those of Numba's threads that are more than fastact may use; the setting is this thread's own, and put back."""
+    if compiled.settled_threads() >= _own_threads():
+        yield
+        return
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(before, _threads()))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _own_threads() -> int:
+    """How many threads Numba has. Asks the settings: its get_num_threads() would start them."""
     settled = getattr(sys.modules.get("numba.core.config"), "NUMBA_NUM_THREADS", None)  # None also while it is being imported
     asked = os.environ.get("NUMBA_NUM_THREADS", "") if settled is None else str(settled)
     if asked.isdigit():
@@ -252,5 +302,5 @@ def _call(run: Callable[..., None], serial: bool, *args: Sequence[Any] | float) 
     if serial:
         run(*args)
     else:
-        with _guard.running:
+        with _guard.running, _as_many_as_allowed():
             run(*args)

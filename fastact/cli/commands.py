@@ -10,6 +10,7 @@ from .cache import cache
 from .check import check
 from .demo import demo
 from .info import info
+from .tune import tune
 from .verify import verify
 
 
@@ -19,5 +20,5 @@ def fastact() -> None:
     """Activation functions and their gradients on any array."""
 
 
-for _command in (bench, cache, check, demo, info, verify):
+for _command in (bench, cache, check, demo, info, tune, verify):
     fastact.add_command(_command)

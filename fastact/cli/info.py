@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import warnings
 from collections.abc import Iterator, Mapping
 
 import click
@@ -22,16 +23,30 @@ def versions() -> dict[str, str]:
 
 
 def _environment() -> Iterator[tuple[str, str]]:
-    for name in sorted(
-        {"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", "NUMBA_NUM_THREADS", *os.environ}
-    ):
-        if name.startswith("FASTACT_") or name == "NUMBA_NUM_THREADS":
+    from ..threads import VARIABLES
+
+    own = {"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", *VARIABLES}
+    for name in sorted({*own, *os.environ}):
+        if name.startswith("FASTACT_") or name in own:
             yield name, os.environ.get(name) or "not set"
 
 
 def _section(title: str, facts: Mapping[str, str]) -> str:
     width = max(map(len, facts))
     return "\n".join([title, *(f"  {name:{width}}  {fact}" for name, fact in facts.items())])
+
+
+def _tuned() -> str:
+    """From how many elements of float32 threads pay, and who says so; a table that cannot be used is reported here, too."""
+    from .. import tuning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tuning.reload()
+        used = tuning.current()
+    sizes = ", ".join(f"{cost} {'never' if row['float32'] >= tuning.NEVER else row['float32']}" for cost, row in used.threads.items())
+    problems = "".join(f"; {w.message}" for w in caught)
+    return f"{sizes} elements of float32 ({used.source}){problems}"
 
 
 @click.command()
@@ -42,9 +57,9 @@ def info() -> None:
     from ..dispatch import backends, named_accuracy, named_backend
     from ..kernels.cpu import compiled
     from ..memory import pool_stats
+    from ..threads import get_num_threads, quota
 
     known = backends()
-    numba = known["numba"].details
     folder = cache.root()
     runnable = ", ".join(name for name, runs in compiled.INSTRUCTION_SETS.items() if runs)
     held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
@@ -53,7 +68,8 @@ def info() -> None:
         "python": f"{platform.python_version()} on {platform.platform()}",
         "processor": f"{processor()}, {cores()} cores",
         "instruction set": f"{compiled.ISA} in use; this machine runs {runnable}",
-        "threads": f"cython 1, numba {numba['threads']}" if numba else "cython 1",
+        "threads": f"{get_num_threads()}, of {os.cpu_count()} cores" + (f"; quota {allowed}" if (allowed := quota()) else ""),
+        "threads pay from": _tuned(),
         "choice": f"backend {named_backend(None) or 'automatic'}, accuracy {named_accuracy(None)}",
         "cache": f"{folder}, {size(held)}",
         "result memory": f"at most {size(limit)} kept" if (limit := pool_stats().limit) else "not kept",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import ACTIVATIONS, explain, registry
-from ..activation import INPUTS
+from ..activation import INPUTS, Explanation
 from ..arrays.common import KINDS
 
 #: Elements: the cost of a call, second-level cache, last-level cache, memory.
@@ -70,15 +70,19 @@ class Row:
     @property
     def served_by(self) -> str:
         """The backend that runs it."""
-        if self.backend != AUTOMATIC:
-            return self.backend
-        return explain(ACTIVATIONS[self.function], np.broadcast_to(np.zeros((), dtype(self.kind)), self.size)).backend
+        return self.backend if self.backend != AUTOMATIC else self._explained.backend
 
     @property
     def threads(self) -> int:
         """How many threads it runs on."""
-        available = registry.get(self.served_by).details().get("threads", 1)
-        return max(1, min(available if isinstance(available, int) else 1, self.size // PIECE))
+        if self.library != "numpy":
+            return 1
+        return max(1, min(self._explained.threads, self.size // PIECE))
+
+    @property
+    def _explained(self) -> Explanation:
+        array = np.broadcast_to(np.zeros((), dtype(self.kind)), self.size)
+        return explain(ACTIVATIONS[self.function], array, backend=None if self.backend == AUTOMATIC else self.backend)
 
     def prepare(self) -> Callable[[], object]:
         """What to time: a call into an existing result, on arrays of its own, complete when it returns."""

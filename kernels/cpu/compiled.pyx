@@ -48,7 +48,7 @@ cdef extern from "select.hpp":
     bint fastact_baseline_fma()
     const char *FASTACT_DIGEST
     void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int how, const void **, const Py_ssize_t *, void **, size_t) nogil
-    int fastact_how(bint wide, size_t) noexcept nogil
+    int fastact_how(const fastact_entry *, int kind, bint wide, size_t) noexcept nogil
     size_t fastact_get_stream_bytes() noexcept nogil
     void fastact_set_stream_bytes(size_t) noexcept nogil
     float fastact_single(double) noexcept nogil
@@ -177,6 +177,8 @@ cdef inline const void *splatted(const Splat *s, bint wide) noexcept nogil:
     return <const void *>s.wide if wide else <const void *>s.narrow
 
 
+include "threads.pxi"
+
 # ---------------------------------------------------------------- whole calls, for the backend adapter
 
 cdef inline const fastact_entry *entry_of(str name) except NULL:
@@ -185,7 +187,7 @@ cdef inline const fastact_entry *entry_of(str name) except NULL:
     return &isa.table[table].entry[i]
 
 
-def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs):
+def run_elementwise(str name, str kind, bint wide, list arrays, list params, list outs, int threads=1):
     """One operation over 1-D contiguous arrays of one storage type.
 
     Parameters
@@ -198,6 +200,8 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
         Compute in float64; always so for float64.
     arrays, params, outs : list
         Arrays of equal length; parameters are numbers or such arrays. Outputs beyond the stored ones are in the working type.
+    threads : int
+        On how many it runs at most.
     """
     cdef const fastact_entry *entry = entry_of(name)
     cdef const void *inputs[MAX_INPUTS]
@@ -218,12 +222,10 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
         k += 1
     for k, a in enumerate(outs):
         outputs[k] = cnp.PyArray_DATA(a)
-    cdef int how = fastact_how(wide, n * cnp.PyArray_ITEMSIZE(arrays[0]) * (len(arrays) + len(outs)))
     if n > WITHOUT_GIL:
-        with nogil:
-            fastact_run(isa, entry, stored, how, inputs, step, outputs, n)
+        run_on(threads, entry, stored, wide, inputs, step, outputs, n)
     else:
-        fastact_run(isa, entry, stored, how, inputs, step, outputs, n)
+        fastact_run(isa, entry, stored, fastact_how(entry, stored, wide, n), inputs, step, outputs, n)
 
 
 def stream_bytes(limit=None):
@@ -282,11 +284,11 @@ cdef class Job:
     def address(self):
         return <size_t>self.job
 
-    def run(self):
-        """All bands, one after the other, on this thread."""
+    def run(self, int threads=1):
+        """All bands, on up to `threads` threads; the bits are those of one."""
         if self.elements > WITHOUT_GIL:
             with nogil:
-                fastact_run_bands(self.job)
+                fastact_run_threads(self.job, threads)
         else:
             fastact_run_bands(self.job)
 

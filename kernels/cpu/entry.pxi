@@ -167,6 +167,8 @@ cdef class Entry:
     ----------
     limit : int
         Elements of the largest array that is served here.
+    cost : int
+        The cost class, by its number: it tells from which size on threads pay.
     learned : tuple of int
         The parameters, by their place among all, whose gradients are results.
     """
@@ -179,6 +181,7 @@ cdef class Entry:
     cdef int required  # bit i: parameter i has no default
     cdef tuple keywords  # the parameters, then OPTIONS
     cdef public Py_ssize_t limit
+    cdef public int cost
     cdef public tuple learned
 
     def __cinit__(self, *args, **kwargs):
@@ -265,6 +268,8 @@ cdef class Entry:
         if kind < 0 or n > self.limit or cnp.PyArray_NDIM(x) == 0:
             return None
         if entry.outputs > entry.stored and n > SUMMED_HERE:
+            return None
+        if n >= _elsewhere[self.cost][kind] and value[count + 1] == NULL:
             return None
         out = value[count]
         if out == <PyObject *>None:
@@ -356,7 +361,7 @@ cdef class Entry:
         """The result for arrays that do not all lie in one piece and order; None as in `serve`."""
         cdef fastact_strided s
         cdef const fastact_entry *entry = self.entry
-        cdef int k, nd = cnp.PyArray_NDIM(x)
+        cdef int k, threads, nd = cnp.PyArray_NDIM(x)
         cdef PyObject *out = value[entry.inputs]
         cdef cnp.ndarray y
         if entry.outputs != 1 or n == 0 or nd > STRIDED_DIMENSIONS:
@@ -386,8 +391,9 @@ cdef class Entry:
         global _served
         _served += 1
         if n > WITHOUT_GIL:
+            threads = threads_for(self.cost, kind, n)
             with nogil:
-                fastact_run_bands(&s.job)
+                fastact_run_threads(&s.job, threads)
         else:
             fastact_run_bands(&s.job)
         return y
@@ -396,8 +402,7 @@ cdef class Entry:
         global _served
         _served += 1
         if n > WITHOUT_GIL:
-            with nogil:
-                fastact_run(isa, self.entry, kind, wide, inputs, step, outputs, n)
+            run_threaded(self.entry, self.cost, kind, wide, inputs, step, outputs, n)
         else:
             fastact_run(isa, self.entry, kind, wide, inputs, step, outputs, n)
         return 0

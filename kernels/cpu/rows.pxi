@@ -130,16 +130,11 @@ cdef class RowEntry:
     cdef double scale
     cdef object general
     cdef bint fast
-    cdef Py_ssize_t limits[4]
+    cdef public int cost
 
     def __init__(self, str program, str direction, double scale, general, bint fast):
         self.program, self.direction, self.scale, self.general, self.fast = PROGRAMS[program], ROW_DIRECTIONS[direction], scale, general, fast
         self.arrays = 1 if direction == "value" else 2
-
-    def set_limits(self, **sizes):
-        """The largest array to be served here, by storage type; all larger ones go to `general`."""
-        for kind, size in sizes.items():
-            self.limits[KINDS[kind]] = size
 
     def __call__(self, *args, **kwargs):
         if self.fast and _overrides == 0:
@@ -152,7 +147,7 @@ cdef class RowEntry:
         cdef fastact_rows r
         cdef cnp.ndarray x, g = None, y
         cdef PyArray_Descr *descr
-        cdef int given = <int>len(args), k, nd, axis = -1, failed = 0
+        cdef int given = <int>len(args), k, nd, axis = -1, failed = 0, threads
         cdef bint named = False
         cdef Py_ssize_t n
         cdef cnp.npy_intp *shape
@@ -187,7 +182,7 @@ cdef class RowEntry:
         r.kind = kind_of(x)
         if axis < 0:
             axis += nd
-        if r.kind < 0 or n == 0 or (n > self.limits[r.kind] and not named) or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
+        if r.kind < 0 or n == 0 or (n >= _elsewhere[self.cost][r.kind] and not named) or axis < 0 or axis >= nd or not PyArray_ISCARRAY_RO(x):
             return None
         if self.arrays == 2:
             if not cnp.PyArray_CheckExact(args[0]):
@@ -222,8 +217,9 @@ cdef class RowEntry:
         global _served
         _served += 1
         if n > WITHOUT_GIL:
+            threads = threads_for(self.cost, r.kind, n)
             with nogil:
-                fastact_run_bands(&r.job)
+                fastact_run_threads(&r.job, threads)
         else:
             fastact_run_bands(&r.job)
         if failed:

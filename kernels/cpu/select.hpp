@@ -115,8 +115,12 @@ static std::size_t fastact_cache_bytes() {
 // from the cache by what comes next, which is worth more than the half of the time that streaming saves.
 static std::atomic<std::size_t> fastact_stream_bytes{fastact_cache_bytes()};
 
-// How `run` is to compute: WIDE or not, and STREAM where a whole call, whatever part of it a thread has, touches so many bytes.
-static inline int fastact_how(bool wide, std::size_t bytes) { return (wide ? WIDE : 0) | (bytes >= fastact_stream_bytes ? STREAM : 0); }
+// How `run` is to compute a call on n elements, of which the thread that asks may have a part only: WIDE or not, and STREAM.
+static inline int fastact_how(const fastact_entry *entry, int kind, bool wide, std::size_t n) {
+    const std::size_t itemsize = kind == FLOAT64 ? 8 : kind == FLOAT32 ? 4 : 2;
+    const std::size_t bytes = n * itemsize * static_cast<std::size_t>(entry->arrays + entry->stored);
+    return (wide ? WIDE : 0) | (bytes >= fastact_stream_bytes.load(std::memory_order_relaxed) ? STREAM : 0);
+}
 static inline std::size_t fastact_get_stream_bytes() { return fastact_stream_bytes; }
 static inline void fastact_set_stream_bytes(std::size_t bytes) { fastact_stream_bytes = bytes; }
 
