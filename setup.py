@@ -120,7 +120,7 @@ setup(
             ["kernels/cpu/compiled.pyx", "kernels/cpu/threads.cpp"],
             language="c++",
             include_dirs=["kernels/cpu", numpy.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
             extra_compile_args=["-std=c++17", "-O2", "-pthread"],
             extra_link_args=["-pthread"],
             depends=[

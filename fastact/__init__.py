@@ -21,6 +21,7 @@ from .gated import GATED, GATED_ALIASES, Gated, gated
 from .learnable import FUNCTIONS as _LEARNABLE
 from .learnable import LearnedFunction
 from .losses import LOSS_ALIASES, LOSSES, Loss
+from .memory import PoolStats, empty_cache, pool_stats, set_pool_limit
 from .names import get
 from .rowwise import RowwiseActivation
 from .threads import get_num_threads, set_num_threads
@@ -44,17 +45,21 @@ __all__ = sorted(
         "Loss",
         "Gated",
         "LearnedFunction",
+        "PoolStats",
         "RowwiseActivation",
         "act_dropout",
         "backends",
         "bias_act",
         "catalogue",
         "count_calls",
+        "empty_cache",
         "explain",
         "gated",
         "get",
         "get_num_threads",
+        "pool_stats",
         "set_num_threads",
+        "set_pool_limit",
         "use_accuracy",
         "use_backend",
         "warmup",

@@ -14,6 +14,10 @@ from .gated import gated as gated
 from .learnable import LearnedFunction as LearnedFunction
 from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
+from .memory import PoolStats as PoolStats
+from .memory import empty_cache as empty_cache
+from .memory import pool_stats as pool_stats
+from .memory import set_pool_limit as set_pool_limit
 from .names import get as get
 from .rowwise import RowwiseActivation as RowwiseActivation
 from .threads import get_num_threads as get_num_threads

@@ -135,7 +135,7 @@ class Gated:
         if not first.size or not threads:
             return None
         if out is None:
-            result = np.empty(first.shape, a.dtype)
+            result = compiled.empty(first.shape, a.dtype)
         else:
             result = out
             if type(out) is not np.ndarray or out.dtype is not a.dtype or out.shape != first.shape or not out.flags.carray:
@@ -320,7 +320,7 @@ class _Call:
         count_call(served)
 
     def new(self, shape: tuple[int, ...]) -> Any:
-        return self.module.library().empty(shape, self.dtype.newbyteorder("=") if hasattr(self.dtype, "newbyteorder") else self.dtype)
+        return self.module.new(shape, self.dtype)
 
     def target(self, argument: str, out: Any, shape: tuple[int, ...], read: list[Any]) -> Any:
         """`out`, or a new array; of what is read, that which overlaps `out` without being it becomes a copy."""

@@ -110,8 +110,7 @@ def _targets(label: str, out: Any, module: Any, shapes: list[tuple[int, ...]], d
             common.check_out(label, o, shape, dtype, module.owns, "out" if len(outs) == 1 else f"out[{i}]")
     if len(outs) > 1:
         module.check_apart(label, outs)
-    library, native = module.library(), dtype.newbyteorder("=")
-    return [library.empty(shape, native) if o is None else module.asarray(o) for o, shape in zip(outs, shapes, strict=True)]
+    return [module.new(shape, dtype) if o is None else module.asarray(o) for o, shape in zip(outs, shapes, strict=True)]
 
 
 def _returned(out: Any, module: Any, results: list[Any], given: Any, function: LearnedFunction) -> Any:

@@ -24,6 +24,7 @@ def text() -> str:
         ".gated": ("Gated", "gated"),
         ".learnable": ("LearnedFunction",),
         ".losses": ("LOSSES", "Loss"),
+        ".memory": ("PoolStats", "empty_cache", "pool_stats", "set_pool_limit"),
         ".names": ("get",),
         ".rowwise": ("RowwiseActivation",),
         ".threads": ("get_num_threads", "set_num_threads"),

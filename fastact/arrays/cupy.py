@@ -41,6 +41,11 @@ def empty(x: Any) -> Any:
     return _Layout(x).empty(x.dtype)
 
 
+def new(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array for a result, uninitialised."""
+    return module().empty(shape, dtype)
+
+
 def finish(result: Any, given: Any, function: Any) -> Any:
     """The result as CuPy's own functions return it: an array, of no dimensions too."""
     return result

@@ -50,7 +50,14 @@ def asarray(value: Any) -> Array:
 
 def empty(x: Array) -> Array:
     """A result for x: its shape, memory order and dtype, in native byte order."""
-    return np.empty_like(x, dtype=x.dtype.newbyteorder("="), subok=False)
+    result: Array = compiled.empty_like(x, x.dtype.newbyteorder("="))
+    return result
+
+
+def new(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array for a result, uninitialised, in native byte order."""
+    result: Array = compiled.empty(shape, np.dtype(dtype).newbyteorder("="))
+    return result
 
 
 def check_apart(label: str, outs: Sequence[Any]) -> None:
@@ -160,7 +167,6 @@ def run_loss(
     """
     kernel = backend.loss(definition.name, kind_of(x.dtype), wide)
     order = sorted(range(x.ndim), key=lambda i: (-abs(x.strides[i]), i))
-    back = sorted(range(x.ndim), key=order.__getitem__)
 
     def laid(a: Any) -> Any:
         """`a` like x, in the order in which x lies."""
@@ -173,12 +179,10 @@ def run_loss(
         if result is None:
             return None
         here = _bits(result).transpose(order)
-        return here if here.dtype.isnative and here.flags.aligned else np.empty(here.shape, here.dtype.newbyteorder("="))
+        return here if here.dtype.isnative and here.flags.aligned else new(here.shape, here.dtype)
 
-    native = x.dtype.newbyteorder("=")
     results: list[Array | None] = [
-        None if not wanted else (np.empty([x.shape[i] for i in order], native).transpose(back) if out is None else out)
-        for out, wanted in zip(outs, wants, strict=True)
+        None if not wanted else (empty(x) if out is None else out) for out, wanted in zip(outs, wants, strict=True)
     ]
     inputs: list[Any] = [x, labels, weight, grad, *params]
     for result in results:
@@ -189,7 +193,7 @@ def run_loss(
     found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
     if found is None:  # they lie too differently
         inputs = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in inputs]
-        targets = [None if t is None else np.empty(t.shape, t.dtype) for t in targets]
+        targets = [None if t is None else new(t.shape, t.dtype) for t in targets]
         found = kernel(*inputs[:4], inputs[4:], scale, total, *targets)
     for r, t in zip(results, targets, strict=True):
         if r is not None and t is not None and not np.may_share_memory(r, t):
@@ -224,7 +228,7 @@ def _sum_gradients(
         for begin in range(0, shape[0], rows):
             piece = slice(begin, begin + rows)
             part = [p[piece] if isinstance(p, np.ndarray) else p for p in params]
-            terms = [np.empty(dx[piece].shape, working) for _ in totals]
+            terms = [new(dx[piece].shape, working) for _ in totals]
             _run(kernel, [a[piece] for a in inputs], part, [dx[piece], *terms])
             for total, same, term in zip(totals, axes, terms, strict=True):
                 total[... if 0 in same else piece] += term.sum(axis=same, dtype=np.float64, keepdims=True)
@@ -373,7 +377,7 @@ def lay_rows(
                 a = copy
         return a.reshape(lying)
 
-    result: Array = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None and wanted else out  # type: ignore[assignment]
+    result: Array = new(x.shape, x.dtype) if out is None and wanted else out  # type: ignore[assignment]
     laid = {name: a if a is None else lined(a if out is None else _apart(a, out), name) for name, a in arrays.items()}
     target = lined(result, "out") if wanted else None
 
@@ -550,7 +554,7 @@ def _pipeline(call: Product, lay: Callable[[Array], Array]) -> _Pipeline:
             return None
         target = lay(a)
         if target is not a:
-            target = np.empty(a.shape, a.dtype.newbyteorder("="))
+            target = new(a.shape, a.dtype)
             job.later.append((a, target))
         return target
 
@@ -568,7 +572,7 @@ def run_with_mask(
     backend: Any, definition: Definition, x: Array, params: Sequence[Any], slopes: tuple[float, float], out: Array | None
 ) -> tuple[Array, Array]:
     """The value, and the packed bits: whether the slope at an element is nearer to the second of `slopes` than to the first."""
-    result = np.empty(x.shape, x.dtype.newbyteorder("=")) if out is None else out
+    result = new(x.shape, x.dtype) if out is None else out
     mask = np.zeros(-(-x.size // 8), np.uint8)
     if backend.name == "numpy":
         from ..backends.numpy import store
@@ -580,7 +584,7 @@ def run_with_mask(
         mask[:] = np.packbits(np.abs(derivative - slopes[1]) < np.abs(derivative - slopes[0]), bitorder="little")
     elif x.size:
         source = _straight(x if out is None else _apart(x, out))
-        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(x.shape, source.dtype)
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else new(x.shape, source.dtype)
         kind = kind_of(x.dtype)
         job = compiled.Pipeline("with_mask", kind, kind == "float64", x.shape)
         job.factor(definition.name, source, params)
@@ -595,7 +599,7 @@ def run_with_mask(
 
 def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, float], out: Array | None) -> Array:
     """The gradient times the slope that each bit stands for."""
-    result = np.empty(grad.shape, grad.dtype.newbyteorder("=")) if out is None else out
+    result = new(grad.shape, grad.dtype) if out is None else out
     if backend.name == "numpy":
         from ..backends.numpy import store
 
@@ -603,9 +607,7 @@ def run_from_mask(backend: Any, grad: Array, mask: Array, slopes: tuple[float, f
         store(result, grad.astype(np.float64) * np.where(bits, slopes[1], slopes[0]))
     elif grad.size:
         source = _straight(grad if out is None else _apart(grad, out))
-        target = (
-            result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else np.empty(grad.shape, source.dtype)
-        )
+        target = result if result.flags.c_contiguous and result.flags.aligned and result.dtype.isnative else new(grad.shape, source.dtype)
         kind = kind_of(grad.dtype)
         job = compiled.Pipeline("from_mask", kind, kind == "float64", grad.shape)
         job.factor(None, None, dx=target)

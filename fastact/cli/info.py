@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 def _environment() -> Iterator[tuple[str, str]]:
     from ..threads import VARIABLES
 
-    own = {"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", *VARIABLES}
+    own = {"FASTACT_BACKEND", "FASTACT_ACCURACY", "FASTACT_ISA", "FASTACT_CACHE_DIR", "FASTACT_POOL", *VARIABLES}
     for name in sorted({*own, *os.environ}):
         if name.startswith("FASTACT_") or name in own:
             yield name, os.environ.get(name) or "not set"
@@ -56,6 +56,7 @@ def info() -> None:
     from ..activation import ACTIVATIONS
     from ..dispatch import backends, named_accuracy, named_backend
     from ..kernels.cpu import compiled
+    from ..memory import pool_stats
     from ..threads import get_num_threads, quota
 
     known = backends()
@@ -71,6 +72,7 @@ def info() -> None:
         "threads pay from": _tuned(),
         "choice": f"backend {named_backend(None) or 'automatic'}, accuracy {named_accuracy(None)}",
         "cache": f"{folder}, {size(held)}",
+        "result memory": f"at most {size(limit)} kept" if (limit := pool_stats().limit) else "not kept",
     }
     click.echo("\n\n".join([
         _section("fastact", here),

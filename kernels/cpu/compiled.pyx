@@ -47,7 +47,10 @@ cdef extern from "select.hpp":
     bint fastact_runs(const fastact_isa *)
     bint fastact_baseline_fma()
     const char *FASTACT_DIGEST
-    void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int wide, const void **, const Py_ssize_t *, void **, size_t) nogil
+    void fastact_run(const fastact_isa *, const fastact_entry *, int kind, int how, const void **, const Py_ssize_t *, void **, size_t) nogil
+    int fastact_how(const fastact_entry *, int kind, bint wide, size_t) noexcept nogil
+    size_t fastact_get_stream_bytes() noexcept nogil
+    void fastact_set_stream_bytes(size_t) noexcept nogil
     float fastact_single(double) noexcept nogil
     void fastact_run_band(const fastact_job *, size_t) noexcept nogil
     void fastact_run_bands(const fastact_job *) noexcept nogil
@@ -222,7 +225,14 @@ def run_elementwise(str name, str kind, bint wide, list arrays, list params, lis
     if n > WITHOUT_GIL:
         run_on(threads, entry, stored, wide, inputs, step, outputs, n)
     else:
-        fastact_run(isa, entry, stored, wide, inputs, step, outputs, n)
+        fastact_run(isa, entry, stored, fastact_how(entry, stored, wide, n), inputs, step, outputs, n)
+
+
+def stream_bytes(limit=None):
+    """From how many bytes on, all arrays of a call together, results are stored past the caches; set it first, if `limit` is given."""
+    if limit is not None:
+        fastact_set_stream_bytes(limit)
+    return fastact_get_stream_bytes()
 
 
 def fma_yardstick(cnp.ndarray x, cnp.ndarray out):
@@ -283,6 +293,7 @@ cdef class Job:
             fastact_run_bands(self.job)
 
 
+include "memory.pxi"
 include "rows.pxi"
 include "pipeline.pxi"
 

@@ -101,10 +101,6 @@ cdef int asked(PyObject *backend, PyObject *accuracy) except -2:
     return wide
 
 
-cdef inline object new_array(PyArray_Descr *descr, int nd, const cnp.npy_intp *dims):
-    return PyArray_NewFromDescr(ndarray_type, descr, nd, dims, NULL, NULL, 0, NULL)
-
-
 cdef inline object empty_as(cnp.ndarray x, cnp.ndarray shape):
     """A new array of x's type and of the shape of `shape`."""
     cdef PyArray_Descr *descr = PyArray_DESCR(x)

@@ -5,6 +5,7 @@
 
 enum Kind { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };  // how elements are stored
 enum { MAX_INPUTS = 14, MAX_OUTPUTS = 14, SPLAT = 64 };  // a gradient, x and 12 parameters; SPLAT: elements a splatted number must cover, the widest pack
+enum How { WIDE = 1, STREAM = 2 };  // compute in float64; store past the caches
 
 extern "C" {
 struct fastact_entry {  // an elementwise operation: gelu_value, gelu_derivative, gelu_backward ...
@@ -103,7 +104,7 @@ struct fastact_isa {
     int vector_bytes;
     int tables;
     const struct fastact_table *const *table;
-    void (*run)(const struct fastact_entry *, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n);
+    void (*run)(const struct fastact_entry *, int kind, int how, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n);
     void (*rows)(const struct fastact_job *, std::size_t band);      // of a fastact_rows, see rows.hpp
     void (*pipeline)(const struct fastact_job *, std::size_t band);  // of a fastact_pipeline, see pipeline.hpp
 };

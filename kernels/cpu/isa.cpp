@@ -23,6 +23,7 @@ namespace {
 using Entry = fastact_entry;
 #include "intrinsics.hpp"
 #include "definitions.hpp"  // written by lower.py
+#include "stream.hpp"
 #include "loops.hpp"
 
 #if FASTACT_VECTOR_BYTES

@@ -8,6 +8,8 @@
 template <class Op, class F, class T, bool numbers>
 static __attribute__((noinline)) void over(const void *const *in, const std::ptrdiff_t *step, T *const *out, std::size_t n) {
     constexpr std::size_t width = Lanes<F>::count;
+    [[maybe_unused]] const bool past = n & PAST;
+    n &= ~PAST;
     static_assert(Op::inputs <= MAX_INPUTS && Op::outputs <= MAX_OUTPUTS, "raise the limits in interface.hpp");
     constexpr int x = Op::arrays - 1;  // always an array
     F fixed[Op::inputs];
@@ -25,6 +27,14 @@ static __attribute__((noinline)) void over(const void *const *in, const std::ptr
         }
         if constexpr (sizeof(T) == sizeof(Scalar<F>)) Op::run(argument, result);
         else Op::run_wide(argument, result);
+#if FASTACT_STREAMS
+        if constexpr (Op::outputs == 1 && sizeof(T) == sizeof(Scalar<F>))
+            if (past) {
+                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k == x || chained ? i : 0));
+                store_past(out[0] + i, result[0]);
+                continue;
+            }
+#endif
 #pragma GCC unroll 16
         for (int k = 0; k < Op::outputs; k++) store(out[k] + i, result[k]);
     }
@@ -239,10 +249,33 @@ static void run_typed(const Entry *e, int kind, const void *const *in, const std
     else through_blocks<T>(e, kind, in, step, out, n);
 }
 
-// Runs entry `e` over n elements stored as `kind`, computing in float64 if `wide`, else in float32. Numbers (step 0) stand splatted
-// in the working type; outputs beyond the stored ones, terms of a parameter's gradient, are given in the working type.
-static void run(const Entry *e, int kind, int wide, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
-    if (wide && kind == FLOAT32 && e->loop_wide) reinterpret_cast<Loop<float>>(e->loop_wide)(in, step, reinterpret_cast<float *const *>(out), n);
-    else if (wide || !e->loop32) run_typed<double>(e, kind, in, step, out, n);
-    else run_typed<float>(e, kind, in, step, out, n);
+// The same; past the caches, if that can be and is faster. In place it is not: the line that is overwritten has been read anyway.
+template <class T>
+static void run_as(bool stream, const Entry *e, int kind, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+#if FASTACT_STREAMS
+    stream &= sizeof(T) == kind_size[kind] && e->outputs == 1;
+    for (int k = 0; k < e->inputs; k++) stream &= in[k] != out[0];
+    const std::size_t head = -reinterpret_cast<std::uintptr_t>(out[0]) % FASTACT_VECTOR_BYTES / sizeof(T);
+    if (stream && n > head) {
+        const void *from[MAX_INPUTS];
+        for (int k = 0; k < e->inputs; k++) from[k] = static_cast<const T *>(in[k]) + (step[k] ? head : 0);
+        void *const to = static_cast<T *>(out[0]) + head;
+        if (head) run_typed<T>(e, kind, in, step, out, head);
+        run_typed<T>(e, kind, from, step, &to, (n - head) | PAST);
+        _mm_sfence();
+        return;
+    }
+#endif
+    run_typed<T>(e, kind, in, step, out, n);
+}
+
+// Runs entry `e` over n elements stored as `kind`, as `how` says: computing in float64 if WIDE, else in float32; storing past the caches
+// if STREAM and if that is faster. Numbers (step 0) stand splatted in the working type; outputs beyond the stored ones, terms of a
+// parameter's gradient, are given in the working type.
+static void run(const Entry *e, int kind, int how, const void *const *in, const std::ptrdiff_t *step, void *const *out, std::size_t n) {
+    if ((how & WIDE) && kind == FLOAT32 && e->loop_wide)
+        reinterpret_cast<Loop<float>>(e->loop_wide)(in, step, reinterpret_cast<float *const *>(out), n);
+    else if ((how & WIDE) || !e->loop32) run_as<double>(how & STREAM, e, kind, in, step, out, n);
+    else run_as<float>(how & STREAM, e, kind, in, step, out, n);
+}
 }

@@ -193,8 +193,8 @@ cdef class RowEntry:
             r.grad = cnp.PyArray_DATA(g)
         if out is None:
             descr = PyArray_DESCR(x)
-            Py_INCREF(descr)  # NewFromDescr takes it over
-            y = PyArray_NewFromDescr(ndarray_type, descr, nd, cnp.PyArray_DIMS(x), NULL, NULL, 0, NULL)
+            Py_INCREF(descr)  # new_array takes it over
+            y = new_array(descr, nd, cnp.PyArray_DIMS(x))
         else:
             if not cnp.PyArray_CheckExact(out):
                 return None

@@ -1,6 +1,8 @@
 // Which instruction sets this build has and this machine can run, and the floating-point environment the loops run under.
 // Compiled with the baseline's flags alone.
 #pragma once
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include "interface.hpp"
 
@@ -95,10 +97,37 @@ static float fastact_single(double value) {
     return static_cast<float>(waits);
 }
 
-static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int kind, int wide, const void *const *in, const std::ptrdiff_t *step,
+// Bytes of the largest cache, 32 MiB where the processor does not tell. The processor is asked and not the C library, which takes all
+// shared caches of a socket together, or, in virtual machines, anything at all (320 MiB for 32, seen).
+static std::size_t fastact_cache_bytes() {
+    std::size_t most = 0;
+#if defined(__x86_64__)
+    for (const unsigned leaf : {0x4u, 0x8000001du}) {  // Intel's, AMD's
+        unsigned a, b, c, d;
+        for (unsigned i = 0; i < 8 && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & 31); i++)
+            most = std::max(most, (std::size_t{b >> 22} + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * (std::size_t{c} + 1));
+    }
+#endif
+    return most >= std::size_t{1} << 20 ? most : std::size_t{32} << 20;
+}
+
+// From how many bytes on, all arrays of a call together, its results are stored past the caches. Below, the result is likely to be read
+// from the cache by what comes next, which is worth more than the half of the time that streaming saves.
+static std::atomic<std::size_t> fastact_stream_bytes{fastact_cache_bytes()};
+
+// How `run` is to compute a call on n elements, of which the thread that asks may have a part only: WIDE or not, and STREAM.
+static inline int fastact_how(const fastact_entry *entry, int kind, bool wide, std::size_t n) {
+    const std::size_t itemsize = kind == FLOAT64 ? 8 : kind == FLOAT32 ? 4 : 2;
+    const std::size_t bytes = n * itemsize * static_cast<std::size_t>(entry->arrays + entry->stored);
+    return (wide ? WIDE : 0) | (bytes >= fastact_stream_bytes.load(std::memory_order_relaxed) ? STREAM : 0);
+}
+static inline std::size_t fastact_get_stream_bytes() { return fastact_stream_bytes; }
+static inline void fastact_set_stream_bytes(std::size_t bytes) { fastact_stream_bytes = bytes; }
+
+static void fastact_run(const fastact_isa *isa, const fastact_entry *entry, int kind, int how, const void *const *in, const std::ptrdiff_t *step,
                         void *const *out, std::size_t n) {
     fastact_environment environment;
-    isa->run(entry, kind, wide, in, step, out, n);
+    isa->run(entry, kind, how, in, step, out, n);
 }
 
 // One band of a job, and all of them: what threads of any making call.

@@ -103,7 +103,7 @@ cdef int run_on(int threads, const fastact_entry *entry, int kind, int wide, con
                 Py_ssize_t n) except -1:
     cdef fastact_elementwise work
     cdef int k
-    work.isa, work.entry, work.kind, work.wide, work.n = isa, entry, kind, wide, n
+    work.isa, work.entry, work.kind, work.wide, work.n = isa, entry, kind, fastact_how(entry, kind, wide, n), n
     for k in range(entry.inputs):
         work.in_[k], work.step[k] = inputs[k], step[k]
     for k in range(entry.outputs):
