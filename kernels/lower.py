@@ -602,7 +602,8 @@ def to_cxx_structs(program: Program, names: list[str] | None = None) -> str:
             f"    static constexpr int inputs = {o.inputs}, outputs = {o.outputs}, arrays = {o.arrays}, stored = {o.stored};",
             f"    static constexpr bool wide = {str(program.wide(o)).lower()};",
             f"    template <class F> FASTACT_FUNCTION void run(const F *in, F *out) {{ {' '.join(give)} }}",
-            *[f"    template <class F> FASTACT_FUNCTION void run_wide(const F *in, F *out) {{ out[0] = wide::{arguments}; }}"] * program.wide(o),
+            *[f"    template <class F> FASTACT_FUNCTION void run_wide(const F *in, F *out) {{ out[0] = wide::{arguments}; }}"]
+            * program.wide(o),
             "};",
         ]
     return "\n".join(out)

@@ -39,7 +39,7 @@ def _opening(program: Program, names: list[str], kind: str, wide: bool) -> str:
     type_ = working(kind, wide)
     shorter = wide and kind == "float32" and all(n in program.operations and program.wide(program.operations[n]) for n in names)
     text = (_HERE / "intrinsics.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
-    return f"{_set(text, FLOAT=f'types.{type_}', KIND=repr(kind))}\n\n{to_numba(program, names, "wide" if shorter else type_)}\n"
+    return f"{_set(text, FLOAT=f'types.{type_}', KIND=repr(kind))}\n\n{to_numba(program, names, 'wide' if shorter else type_)}\n"
 
 
 def elementwise(program: Program, operation: Operation, kind: str, wide: bool, parallel: bool, arrays: Sequence[bool]) -> str:
