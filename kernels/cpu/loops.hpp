@@ -278,4 +278,3 @@ static void run(const Entry *e, int kind, int how, const void *const *in, const 
     else if ((how & WIDE) || !e->loop32) run_as<double>(how & STREAM, e, kind, in, step, out, n);
     else run_as<float>(how & STREAM, e, kind, in, step, out, n);
 }
-}
