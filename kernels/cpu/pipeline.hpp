@@ -395,7 +395,7 @@ template <class T> struct Stage {
             for (int k = 0; k < f.params; k++) with[k] = params[k].read(p, at);
     }
     void run(const Entry *entry, const T *grad, T *const *out, std::size_t n) {
-        const T *in[MAX_INPUTS];
+        const void *in[MAX_INPUTS];
         std::ptrdiff_t step[MAX_INPUTS];
         int k = 0;
         if (grad) in[k] = grad, step[k++] = 1;
@@ -600,7 +600,7 @@ template <class T> struct Loss {
     void operator()(const Place &at) {
         const std::size_t n = at.count;
         x.prepare(p, at);
-        const T *in[MAX_INPUTS] = {x.t, target.spread(p, at)};
+        const void *in[MAX_INPUTS] = {x.t, target.spread(p, at)};
         std::ptrdiff_t step[MAX_INPUTS] = {1, 1};
         for (int j = 0; j < x.f.params; j++) in[2 + j] = x.with[j].data, step[2 + j] = x.with[j].step;
         T *const to[2] = {loss, slope};
