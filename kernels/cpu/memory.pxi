@@ -36,7 +36,7 @@ cdef extern from "numpy/arrayobject.h":
 cdef extern from "Python.h":
     object PyCapsule_New(void *, const char *, void *)
 
-# NumPy frees an array by the handler that it was made with, up to the last breath of the process: this is static, and the capsule is never let go.
+# NumPy frees an array by the handler that it was made with, as long as the process lives: this is static, the capsule never let go.
 cdef PyDataMem_Handler _handler
 cdef object _capsule
 
@@ -81,7 +81,7 @@ cdef object new_like(cnp.ndarray x, PyArray_Descr *descr):
 
 
 cdef object pooled(cnp.ndarray like, PyArray_Descr *descr, int nd, const cnp.npy_intp *dims):
-    """A new array from the pool; takes over the reference to `descr`. A handler that somebody else has set in this context is left in charge."""
+    """A new array from the pool; takes over the reference to `descr`. A handler that somebody else has set is left in charge."""
     before = PyDataMem_GetHandler()
     cdef bint ours = <PyObject *>before == PyDataMem_DefaultHandler
     if ours:
