@@ -35,10 +35,8 @@ cdef extern from "Python.h":
     bint PyUnicode_CheckExact(PyObject *)
 
 cdef extern from "numpy/arrayobject.h":
-    enum: NPY_KEEPORDER
     bint PyArray_ISBEHAVED_RO(cnp.ndarray)
     bint PyArray_ISBEHAVED(cnp.ndarray)
-    object PyArray_NewLikeArray(cnp.ndarray, int order, PyArray_Descr *descr, int subok)
     object PyArray_Scalar(void *data, PyArray_Descr *descr, PyObject *base)
 
 cdef extern from "calls.hpp":
@@ -377,7 +375,7 @@ cdef class Entry:
             else:
                 fastact_strided_operand_at(&s, k, NULL, NULL, 0, numbers[k])
         if out == NULL or out == <PyObject *>None:
-            y = PyArray_NewLikeArray(x, NPY_KEEPORDER, NULL, 0)
+            y = new_like(x, NULL)
         else:
             if not like(out, x) or not PyArray_ISBEHAVED(<cnp.ndarray>out):
                 return None

@@ -1,6 +1,6 @@
 // A pool of the memory of large results, as allocator functions for NumPy (NEP 49). What costs time in a fresh result of 64 MiB are its
 // page faults, several times the arithmetic: memory of a result that died is kept, within a limit, for the next one.
-// Everything may be called from any thread, with or without the GIL, and until the process is gone: no Python here, and nothing is ever destroyed.
+// Everything may be called from any thread, with or without the GIL, and until the process is gone: no Python here, nothing destroyed.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -132,7 +132,7 @@ static void *allocate_small(std::size_t size) {
     if (size + 128 < size) return nullptr;
     void *block = std::malloc(size + 128);
     if (!block) return nullptr;
-    char *data = static_cast<char *>(block) + 128 - reinterpret_cast<std::uintptr_t>(block) % 64;  // more than 64 after the block's beginning
+    char *data = static_cast<char *>(block) + 128 - reinterpret_cast<std::uintptr_t>(block) % 64;  // with room for the header
     *header_of(data) = {block, 0, size};
     return data;
 }

@@ -36,7 +36,7 @@ cdef extern from "numpy/arrayobject.h":
 cdef extern from "Python.h":
     object PyCapsule_New(void *, const char *, void *)
 
-# NumPy frees an array by the handler that it was made with, up to the last breath of the process: this is static, and the capsule is never let go.
+# NumPy frees an array by the handler that it was made with, as long as the process lives: this is static, the capsule never let go.
 cdef PyDataMem_Handler _handler
 cdef object _capsule
 
@@ -72,8 +72,16 @@ cdef object new_array(PyArray_Descr *descr, int nd, const cnp.npy_intp *dims):
     return pooled(None, descr, nd, dims)
 
 
+cdef object new_like(cnp.ndarray x, PyArray_Descr *descr):
+    """A new array of x's shape and memory order, uninitialised; takes over the reference to `descr`, which may be null for x's own."""
+    cdef PyArray_Descr *own = PyArray_DESCR(x) if descr == NULL else descr
+    if not fastact_pools(PyDataType_ELSIZE(own), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)):
+        return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
+    return pooled(x, descr, 0, NULL)
+
+
 cdef object pooled(cnp.ndarray like, PyArray_Descr *descr, int nd, const cnp.npy_intp *dims):
-    """A new array from the pool; takes over the reference to `descr`. A handler that somebody else has set in this context is left in charge."""
+    """A new array from the pool; takes over the reference to `descr`. A handler that somebody else has set is left in charge."""
     before = PyDataMem_GetHandler()
     cdef bint ours = <PyObject *>before == PyDataMem_DefaultHandler
     if ours:
@@ -120,9 +128,7 @@ def empty_like(cnp.ndarray x not None, dtype):
     """
     cdef PyArray_Descr *descr
     PyArray_DescrConverter(dtype, &descr)
-    if fastact_pools(PyDataType_ELSIZE(descr), cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)):
-        return pooled(x, descr, 0, NULL)
-    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
+    return new_like(x, descr)
 
 
 def set_pool_limit(size_t limit):
