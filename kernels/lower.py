@@ -133,7 +133,7 @@ class Operation:
     @property
     def types(self) -> tuple[str, ...]:
         """The types it is computed in: the second derivative is worth float64 only."""
-        return ("float64",) if self.direction == "second_derivative" else tuple(TYPES)
+        return ("float64",) if self.direction == "second_derivative" else ("float32", "float64")
 
 
 @dataclass

@@ -66,7 +66,7 @@ def test_counts_are_what_the_loops_must_execute(counts: instructions.Counts) -> 
     assert 2 / 4 <= relu["float64"] < 4
     assert relu["float32"] < relu["float16"] < relu["bfloat16"] + 4
     assert gelu["float32"] > 3 * relu["float32"]
-    assert gelu["precise"] > gelu["float64"] > 1.5 * gelu["float32"]
+    assert gelu["float64"] > gelu["precise"] > 1.5 * gelu["float32"]  # which has shorter polynomials than float64
 
 
 @COUNTED

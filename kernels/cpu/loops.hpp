@@ -11,18 +11,18 @@ static __attribute__((noinline)) void over(const void *const *in, const std::ptr
     [[maybe_unused]] const bool past = n & PAST;
     n &= ~PAST;
     static_assert(Op::inputs <= MAX_INPUTS && Op::outputs <= MAX_OUTPUTS, "raise the limits in interface.hpp");
-    constexpr int x = Op::arrays - 1;  // always an array
+    constexpr int x = Op::arrays - 1;  // the last array; only the first may be a number, where others follow
+    const bool chained = x > 0 && step[0];
     F fixed[Op::inputs];
 #pragma GCC unroll 16  // what the compiler does not unroll at this level it does not take out of the loop either
     for (int k = 0; k < Op::inputs; k++)
-        if (k != x && !step[k]) fixed[k] = load<F>(static_cast<const Scalar<F> *>(in[k]));
-    const bool chained = x > 0 && step[0];
+        if ((k > x || !(k || chained)) && !step[k]) fixed[k] = load<F>(static_cast<const Scalar<F> *>(in[k]));
     std::size_t i = 0;
     for (; i + width <= n; i += width) {
         F argument[Op::inputs], result[Op::outputs];
 #pragma GCC unroll 16
         for (int k = 0; k < Op::inputs; k++) {
-            const bool array = k == x || (k < x ? chained : !numbers && step[k]);
+            const bool array = k ? k <= x || (!numbers && step[k]) : x == 0 || chained;
             argument[k] = array ? load<F>(static_cast<const T *>(in[k]) + i) : fixed[k];
         }
         if constexpr (sizeof(T) == sizeof(Scalar<F>)) Op::run(argument, result);
@@ -30,7 +30,7 @@ static __attribute__((noinline)) void over(const void *const *in, const std::ptr
 #if FASTACT_STREAMS
         if constexpr (Op::outputs == 1 && sizeof(T) == sizeof(Scalar<F>))
             if (past) {
-                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k == x || chained ? i : 0));
+                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k || !x || chained ? i : 0));
                 store_past(out[0] + i, result[0]);
                 continue;
             }

@@ -88,7 +88,7 @@ def gelu(x: Any) -> Any:
     # x less, or left of 0 just less, abs(x) Phi(-abs(x))
     a = min(abs(x), 15.0)
     p, s = gauss(a)
-    return fma(times_normal_tail(fma(p, a, a), a) * s, pick(x, -TINY_32, -TINY_64), max(x, 0.0))
+    return fma(times_normal_tail(fma(p, a, a) * s, a), pick(x, -TINY_32, -TINY_64), max(x, 0.0))
 
 
 @gelu.float64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .language import activation, bits, fma, from_bits, max, min, pick, primitive
+from .language import activation, bits, copysign, fma, from_bits, max, min, pick, primitive
 from .primitives import (
     TINY_32,
     TINY_64,
@@ -126,7 +126,8 @@ def mish(x: Any) -> Any:
     q = (fma(e, e, e) if left else 2.0) / fma(e, e + 2.0, 2.0)
     w = fma(p, c, c)
     y = fma(-(w if left else a), q, w if left else x)
-    return (y * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+    scaled = (y * (s if left else 1.0)) * (pick(x, TINY_32, TINY_64) if left else 1.0)
+    return copysign(scaled, x)  # a difference of zeros is +0
 
 
 @mish.float64
