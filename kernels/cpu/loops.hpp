@@ -16,13 +16,13 @@ static __attribute__((noinline)) void over(const void *const *in, const std::ptr
 #pragma GCC unroll 16  // what the compiler does not unroll at this level it does not take out of the loop either
     for (int k = 0; k < Op::inputs; k++)
         if (k != x && !step[k]) fixed[k] = load<F>(static_cast<const Scalar<F> *>(in[k]));
-    const bool chained = x > 0 && step[0];
+    const bool first = !x || step[0];  // of the arrays before x, the gradient alone may be a number: losses have another array there
     std::size_t i = 0;
     for (; i + width <= n; i += width) {
         F argument[Op::inputs], result[Op::outputs];
 #pragma GCC unroll 16
         for (int k = 0; k < Op::inputs; k++) {
-            const bool array = k == x || (k < x ? chained : !numbers && step[k]);
+            const bool array = k > x ? !numbers && step[k] : k || first;
             argument[k] = array ? load<F>(static_cast<const T *>(in[k]) + i) : fixed[k];
         }
         if constexpr (sizeof(T) == sizeof(Scalar<F>)) Op::run(argument, result);
@@ -30,7 +30,7 @@ static __attribute__((noinline)) void over(const void *const *in, const std::ptr
 #if FASTACT_STREAMS
         if constexpr (Op::outputs == 1 && sizeof(T) == sizeof(Scalar<F>))
             if (past) {
-                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k == x || chained ? i : 0));
+                for (int k = 0; k < Op::arrays; k++) fetch_ahead<F>(static_cast<const T *>(in[k]) + (k || first ? i : 0));
                 store_past(out[0] + i, result[0]);
                 continue;
             }
