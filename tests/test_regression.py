@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fastact.backends.cython import CythonBackend
 from fastact.regression import baseline, check, suite
 from fastact.regression.__main__ import UNKNOWN, main
 from fastact.regression.suite import Row
@@ -43,20 +42,14 @@ def stored(run: Callable[..., Result], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slow_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let cython do the work of `SLOWED` three times over."""
-    original = CythonBackend.elementwise
+    """Let `SLOWED` do its work three times over."""
+    prepare = Row.prepare
 
-    def elementwise(self: CythonBackend, name: str, *rest: Any) -> Callable[..., None]:
-        kernel = original(self, name, *rest)
-        times = 3 if name == SLOWED.function else 1
+    def prepare_slower(self: Row) -> Callable[[], object]:
+        call = prepare(self)
+        return (lambda: [call() for _ in range(3)]) if self == SLOWED else call
 
-        def repeated(*arrays: Any) -> None:
-            for _ in range(times):
-                kernel(*arrays)
-
-        return repeated
-
-    monkeypatch.setattr(CythonBackend, "elementwise", elementwise)
+    monkeypatch.setattr(Row, "prepare", prepare_slower)
 
 
 def verdicts(result: Result) -> dict[str, str]:
