@@ -164,7 +164,8 @@ few = {cost: dict.fromkeys(row, 1) for cost, row in tuning.SHIPPED.threads.items
 tuning.use(tuning.Table(few, few, "a test"))
 assert fastact.gelu(x).shape == x.shape
 """
-    done = _run(code, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    before = os.environ.get("PYTHONPATH")
+    done = _run(code, PYTHONPATH=os.pathsep.join([str(tmp_path), *([before] if before else [])]))  # an empty entry is the current folder
     assert "backend 'numba' was asked for, but is missing: numba cannot be imported: Numba needs an older NumPy" in done.stdout, done.stderr
 
 
