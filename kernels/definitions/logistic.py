@@ -33,7 +33,20 @@ from .primitives import (
     multiply_add,
     scale_down,
 )
-from .sigmoids import GONE_32, GONE_64, bell, bell_fraction, exp_pair, gate, gate_bend, gate_quick, gate_slope, gate_slopes, logistic
+from .sigmoids import (
+    GONE_32,
+    GONE_64,
+    bell,
+    bell_fraction,
+    exp_pair,
+    gate,
+    gate_bend,
+    gate_quick,
+    gate_slope,
+    gate_slopes,
+    gate_slopes_quick,
+    logistic,
+)
 from .softplus import FAR_32, FAR_64, product_low
 
 LN2 = 0.6931471805599453
@@ -173,7 +186,7 @@ def _(x: Any) -> Any:
     w, w_low = gelu_tanh_rise(a)
     v = a * w
     v_low = fma(a, w_low, fma(a, w, -v))
-    return gate_slopes(x, v, v_low, p, s)
+    return gate_slopes_quick(x, v, v_low, p, s)
 
 
 @gelu_tanh.second_derivative

@@ -310,14 +310,6 @@ def gate_slope(v: Any, v_low: Any, p: Any, s: Any) -> Any:
     With v = x u'(x) that is the derivative of x / (1 + exp(-u(x))) for an odd u and x < 0; right of 0 it is one less the same.
     """
     t = s * pick(v, TINY_32, TINY_64)
-    e = fma(p, t, t)
-    f = fma(p, t, ((1.0 + t) - v) - v_low)  # the difference is exact where v = x is about to cancel it
-    return fma(p, f, f) / fma(e, e + 2.0, 1.0)
-
-
-@gate_slope.float64
-def _(v: Any, v_low: Any, p: Any, s: Any) -> Any:
-    t = s * pick(v, TINY_32, TINY_64)
     e, e_low = exp_pair(p, s)
     # 1 + t - v is exact where v = x is about to cancel it; what is added to it is small.
     b, b_low = less_pair(1.0 + t, v, v_low)
@@ -334,6 +326,21 @@ def gate_slopes(x: Any, v: Any, v_low: Any, p: Any, s: Any) -> Any:
     """The derivative of x / (1 + exp(-u(x))) for an odd u, with v = x u'(x), from the parts of exp(-abs(u))."""
     q = gate_slope(v, v_low, p, s)
     return scale_down(q, s) if x < 0.0 else 1.0 - q * (s * pick(x, TINY_32, TINY_64))
+
+
+@primitive
+def gate_slopes_quick(x: Any, v: Any, v_low: Any, p: Any, s: Any) -> Any:
+    """`gate_slopes` with one rounding more in each part: up to 3.6 ULP in float32."""
+    t = s * pick(x, TINY_32, TINY_64)
+    e = fma(p, t, t)
+    f = fma(p, t, ((1.0 + t) - v) - v_low)  # the difference is exact where v = x is about to cancel it
+    q = fma(p, f, f) / fma(e, e + 2.0, 1.0)
+    return scale_down(q, s) if x < 0.0 else 1.0 - q * t
+
+
+@gate_slopes_quick.float64
+def _(x: Any, v: Any, v_low: Any, p: Any, s: Any) -> Any:
+    return gate_slopes(x, v, v_low, p, s)
 
 
 @primitive
@@ -381,7 +388,7 @@ def _(x: Any) -> Any:
 def _(x: Any) -> Any:
     a = min(abs(x), pick(x, -GONE_32, -GONE_64))
     p, s = exp_down(-a)
-    return gate_slopes(x, a, 0.0, p, s)
+    return gate_slopes_quick(x, a, 0.0, p, s)
 
 
 @primitive

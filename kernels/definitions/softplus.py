@@ -157,28 +157,6 @@ def _(x: Any) -> Any:
 
 @mish.derivative
 def _(x: Any) -> Any:
-    return mish_rise(x)
-
-
-@primitive
-def mish_rise(x: Any) -> Any:
-    """The derivative of mish."""
-    # e (4 (1 + x) + e (6 + 4 x + e (4 + e))) / (e (e + 2) + 2)^2: far right the rounding errors in e matter no more
-    a = min(max(x, pick(x, GONE_32, GONE_64)), 20.0)  # where it is 1
-    p, s = exp_down(a)
-    t = s * pick(x, TINY_32, TINY_64)
-    e = fma(p, t, t)
-    c = fma(e, e + 4.0, fma(4.0, a, 6.0))
-    b = fma(4.0, a, 4.0)
-    f = fma(e, c, b)
-    d = fma(e, e + 2.0, 2.0)
-    d_low = fma(e, e + 2.0, 2.0 - d)
-    r = p if x < 0.0 else (1.0 + p) - 1.0  # right of 0 the factor e as it was rounded: its error cancels
-    return scale_down((f + fma(r, f, fma(e, c, b - f))) / fma(d, d, (d + d) * d_low), s)
-
-
-@mish_rise.float64
-def _(x: Any) -> Any:
     a = min(max(x, pick(x, GONE_32, GONE_64)), pick(x, -GONE_32, -GONE_64))
     p, s = exp_down(-abs(a))
     e, e_low = exp_pair(p, s)
