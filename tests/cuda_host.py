@@ -105,7 +105,7 @@ class FakeKernel:
     def compile(self) -> None:
         pass
 
-    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...]) -> None:
+    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int = 0) -> None:
         launch(self.library, self.name, *grid, *block, args)
 
 

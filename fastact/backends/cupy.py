@@ -201,6 +201,16 @@ class _Module:
                 self._loaded[device, entry] = found
         return found
 
+    def launch(self, entry: str, device: int, grid: int, block: int, args: tuple[Any, ...], shared: int = 0) -> None:
+        """Launch that kernel on `device`, which is current: `grid` blocks of `block` threads, with `shared` bytes of dynamic shared memory.
+
+        `args` are as the entry point takes them: ``int`` for pointers and 64-bit integers, NumPy's floats for numbers.
+        """
+        kernel = self.kernel(entry, device)
+        if shared > 48 * 1024:
+            kernel.max_dynamic_shared_size_bytes = shared
+        kernel((grid,), (block,), args, shared_mem=shared)
+
 
 # ---------------------------------------------------------------- devices
 
@@ -326,8 +336,8 @@ class CupyBackend:
             access = ALIGNED * aligned | IN_PLACE * (not set(results).isdisjoint(pointers))
             device = arrays[0].device.id
             with current(device):
-                kernel = loaded.kernel("elementwise", device)
-                kernel((-(-n // share),), (THREADS,), (*(v for pair in given for v in pair), *results, n, access))
+                args = (*(v for pair in given for v in pair), *results, n, access)
+                loaded.launch("elementwise", device, -(-n // share), THREADS, args)
 
         return run
 
@@ -404,11 +414,11 @@ class CupyBackend:
             args += [seed - 2**64 if seed >= 2**63 else seed, threshold] * stage.places
             args += [partial.data.ptr, totals.data.ptr, chunk, width, int(plan.across), parts, places]
             with np.errstate(over="ignore"):
-                loaded.kernel("stage", device)((-(-places // width) * parts,), (TEAM,), tuple(args))
+                loaded.launch("stage", device, -(-places // width) * parts, TEAM, tuple(args))
             if parts > 1:
                 width, _, _ = spread(totals.size, parts, across=True, sums=True)
                 fold = (partial.data.ptr, totals.data.ptr, parts, totals.size, width)
-                loaded.kernel("fold", device)((-(-totals.size // width),), (TEAM,), fold)
+                loaded.launch("fold", device, -(-totals.size // width), TEAM, fold)
         return totals.transpose(0, *(1 + d for d in plan.back))
 
     def pipeline(self, mode: str, kind: str, wide: bool, shape: tuple[int, ...]) -> Pipeline:
@@ -430,7 +440,7 @@ class CupyBackend:
         real = np.float64 if working_type(kind, wide) == "double" else np.float32
         values = [real(v) for v in (low, high)]
         args = (given.data.ptr, out.data.ptr, bits.data.ptr, *values, n, *(real(v) for v in params.values()))
-        self._mask(function, tuple(params), kind, wide).kernel("mask", device)((-(-n // TEAM),), (TEAM,), args)
+        self._mask(function, tuple(params), kind, wide).launch("mask", device, -(-n // TEAM), TEAM, args)
 
     @functools.cache  # noqa: B019
     def _rows(self, program: str, direction: str, kind: str, wide: bool, team: str, features: tuple[str, ...]) -> _Module:
@@ -464,11 +474,11 @@ class CupyBackend:
                 grid = max(1, min(grid, MEMORY // (n * in_block)))
                 keep.append(module().empty(grid * in_block * n, "float64"))
                 values["memory"] = keep[-1].data.ptr
-            loaded.kernel("row_program", device)((grid,), (threads,), tuple(values[name] for _, name in row_fields()))
+            loaded.launch("row_program", device, grid, threads, tuple(values[name] for _, name in row_fields()))
             if call.dbias is not None and chunks > 1:
                 size = call.dbias.size
                 fold = (values["partial"], call.dbias.data.ptr, chunks, size)
-                loaded.kernel("fold_bias", device)((-(-size // TEAM),), (TEAM,), fold)
+                loaded.launch("fold_bias", device, -(-size // TEAM), TEAM, fold)
 
 
 def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:
