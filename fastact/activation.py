@@ -412,7 +412,11 @@ class count_calls:
 
     @staticmethod
     def _now() -> dict[str, int]:
-        return {**_calls, "cython": _calls.get("cython", 0) + compiled.served()}
+        return {
+            **_calls,
+            "cython": _calls.get("cython", 0) + compiled.served(),
+            "cupy": _calls.get("cupy", 0) + compiled.served_cuda(),
+        }
 
 
 # ---------------------------------------------------------------- explanations

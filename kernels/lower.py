@@ -521,7 +521,7 @@ def to_cxx(program: Program, names: list[str] | None = None) -> str:
         else:
             out += ["    if constexpr (is_float64<F>) {", *texts["float64"], "    } else {", *texts["float32"], "    }"]
         out += ["}", ""]
-    wide = [name for name, o in program.operations.items() if program.wide(o) and (names is None or name in names)]
+    wide = [name for name, o in program.operations.items() if (names is None or name in names) and program.wide(o)]
     out += ["}  // namespace defs", "// The same for float32 computed in float64.", "namespace wide {", ""]
     for function in program.needed(wide, "wide"):
         out += [_head(function), *(f"    {line}" for line in _Cxx(program, function, "wide").statements()), "}", ""]

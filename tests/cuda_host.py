@@ -1,13 +1,16 @@
-"""CUDA text compiled for the CPU, and a NumPy-backed stand-in for CuPy that runs it: the GPU path judged without a GPU."""
+"""CUDA text compiled for the CPU, and stand-ins for the CUDA driver and CuPy that run it: the GPU path judged without a GPU."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +23,7 @@ import pytest
 from fastact import registry
 from fastact.arrays import numpy as numpy_arrays
 from fastact.backends import nvrtc
+from fastact.kernels.cpu import compiled
 
 SHIM = Path(__file__).with_name("host_shim.hpp")
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
@@ -33,6 +37,11 @@ def launchers(text: str) -> Iterator[str]:
         call = f"{name}({', '.join(p.split()[-1].lstrip('*') for p in parameters.split(','))})"
         head = f'extern "C" void launch_{name}(unsigned grid, unsigned block, unsigned shared, {parameters})'
         yield f"{head} {{ launch(grid, block, {cluster or 1}, shared, [=] {{ {call}; }}); }}"
+        kinds = [p.strip()[: len(p.strip()) - len(p.split()[-1].lstrip("*"))].strip() for p in parameters.split(",")]
+        given = ", ".join(f"*({kind} *)given[{i}]" for i, kind in enumerate(kinds))
+        head = f'extern "C" void params_{name}(unsigned grid, unsigned block, unsigned shared, void **given)'
+        yield f"{head} {{ launch_{name}(grid, block, shared, {given}); }}"
+        yield f'extern "C" const char sizes_{name}[] = {{{", ".join(f"sizeof({kind})" for kind in kinds)}, 0}};'
 
 
 def build(text: str, path: Path) -> None:
@@ -67,7 +76,7 @@ def bits(x: Any) -> np.ndarray:
 
 
 class FakeArray(np.ndarray):
-    """A NumPy array with the two attributes that a launch reads."""
+    """A NumPy array with the attributes that a launch reads."""
 
     number = 0
 
@@ -76,7 +85,7 @@ class FakeArray(np.ndarray):
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self.ctypes.data)
+        return types.SimpleNamespace(ptr=self.ctypes.data, device_id=self.number)
 
     @property
     def device(self) -> Any:
@@ -101,37 +110,61 @@ class FakeCompiler:
         return path.read_bytes()
 
 
-class FakeKernel:
-    def __init__(self, library: ctypes.CDLL, name: str) -> None:
-        self.library, self.name = library, name
+class FakeDriver:
+    """The stand-in for libcuda, of which the compiled launch knows nothing; its `fake_...` functions are for the tests."""
 
-    def compile(self) -> None:
-        pass
+    LAST = ("device", "overlap", "grid", "block", "shared", "stream", "capture_mode")
 
-    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int = 0) -> None:
-        launch(self.library, self.name, *grid, *block, args, shared_mem)
+    def __init__(self, path: str) -> None:
+        self.path, self.library = path, ctypes.CDLL(path)
+        for name in ("fake_count", "fake_last"):
+            getattr(self.library, name).restype = ctypes.c_long
+
+    def last(self, what: str) -> int:
+        """Of the last launch."""
+        return int(self.library.fake_last(self.LAST.index(what)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.library, f"fake_{name}")
+
+    def enter(self, device: int) -> None:
+        """Make a device's context the current one, as the runtime does."""
+        context = ctypes.c_void_p()
+        self.library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+        self.library.cuCtxSetCurrent(context)
 
 
-class FakeModule:
-    def __init__(self, *, path: str) -> None:
-        self.library = ctypes.CDLL(path)
-
-    def get_function(self, name: str) -> FakeKernel:
-        return FakeKernel(self.library, name)
+@functools.cache
+def driver() -> FakeDriver:
+    """Built once."""
+    path = Path(tempfile.mkdtemp(prefix="fastact-driver-")) / "libcuda_stand_in.so"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    assert COMPILER, "a C++ compiler"
+    subprocess.run([COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", "-o", path, SHIM.with_name("fake_cuda.cpp"), "-ldl"], check=True)
+    return FakeDriver(str(path))
 
 
 class FakeDevice:
-    current = 0
     compute_capability = "90"
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __enter__(self) -> None:
-        self.before, FakeDevice.current = FakeDevice.current, self.number
+        self.before = driver().current()
+        driver().enter(self.number)
 
     def __exit__(self, *_: object) -> None:
-        FakeDevice.current = self.before
+        driver().enter(self.before)
+
+
+class FakeStream:
+    """A stream, which does nothing but have an address."""
+
+    current = 0
+
+    def __init__(self, ptr: int) -> None:
+        self.ptr = ptr
 
 
 def _wrapped(function: Any) -> Any:
@@ -145,25 +178,25 @@ def fake_cupy() -> types.ModuleType:
         setattr(cupy, name, _wrapped(getattr(np, name)))
     cupy.may_share_memory = np.may_share_memory
     cupy.broadcast_to = lambda a, shape: np.broadcast_to(a, shape, subok=True)
-    cupy.ndarray, cupy.RawModule, cupy.__version__ = FakeArray, FakeModule, "0"
-    runtime = types.SimpleNamespace(
-        getDevice=lambda: FakeDevice.current,
-        getDeviceCount=lambda: 2,
-        driverGetVersion=lambda: 13000,
-        getDeviceProperties=lambda i: {"name": b"Fake", "major": 9, "minor": 0},
-    )
-    cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice)
+    cupy.ndarray, cupy.__version__ = FakeArray, "0"
+    runtime = types.SimpleNamespace(getDevice=lambda: driver().current())
+    cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice, get_current_stream=lambda: FakeStream(FakeStream.current))
     return cupy  # type: ignore[no-any-return]
 
 
 @contextmanager
 def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path) -> Iterator[types.SimpleNamespace]:
-    """Put the stand-ins in the places of CuPy and NVRTC: kernels run on the CPU."""
+    """Put the stand-ins in the places of the driver, CuPy and NVRTC: kernels run on the CPU."""
     cupy, compiler = fake_cupy(), FakeCompiler(folder)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(nvrtc, "load", lambda driver=None: compiler)
+    monkeypatch.setattr(nvrtc, "identity", lambda driver: repr(compiler.version))
     monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(cache))
     registry.forget()
-    yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"))
+    compiled.cuda_open(driver().path)
+    driver().enter(0)
+    yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"), driver=driver())
+    driver().leave()
+    compiled.cuda_open("")
     registry.forget()

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import noise
-from ..backends.cupy import current, module, one_device
+from ..backends.cupy import current, module, one_device, prepare
 from ..backends.pipelines import NUMBER, kept_axes
 from ..backends.stages import FIELDS, Stage
+from ..kernels.cpu import compiled
 
 if TYPE_CHECKING:
     from ..product import Product
@@ -123,6 +124,8 @@ def run_elementwise(
     list
         The results, as many as `outs`.
     """
+    # From the next call on compiled code serves plain arrays itself.
+    compiled.cuda_arrays(prepare, cupy=(module().ndarray, module().cuda.get_current_stream))
     x = inputs[-1]
     arrays = dict(zip(("grad", "x")[-len(inputs) :], inputs, strict=True)) | {f"out {i}": o for i, o in enumerate(outs)}
     by_name = dict(zip(definition.params, params, strict=True))

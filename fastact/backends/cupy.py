@@ -1,6 +1,7 @@
-"""The CuPy backend: kernels assembled from the definitions, compiled by our own NVRTC call, cached as cubins, launched by CuPy.
+"""The CUDA backend, for CuPy arrays and PyTorch's CUDA tensors: kernels assembled from the definitions, compiled by our own NVRTC call,
+cached as cubins, loaded and launched through the driver by compiled code (`kernels/cpu/cuda.pxi`).
 
-CuPy is imported only when a kernel is asked for or its presence is in question.
+CuPy is imported only for calls that need more of it than pointers.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache
+from .. import cache, registry
 from ..kernels import lower
+from ..kernels.cpu import compiled
 from ..rows import Rows, Spread
 from . import nvrtc
 from .pipelines import NUMBER, Pipeline, mask_entry
 from .stages import BLOCKS, TEAM, Stage, power, spread, stage_entries, walk, working_type
 
 SOURCES = Path(lower.__file__).parent / "cuda"
-#: As in the files of the kernels.
+#: As in the files of the kernels, and in cuda.pxi, which launches the elementwise ones.
 THREADS, ALIGNED, IN_PLACE = 512, 1, 2
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 MOST_BLOCKS = 2**31 - 1
@@ -70,12 +72,15 @@ def unit(functions: list[str], loops: str, entries: Sequence[str], program: lowe
     return "\n".join(["namespace fastact {", *inside, "}  // namespace fastact", *entries, ""])
 
 
-def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: str = "elementwise") -> str:
-    """The entry point of an elementwise kernel: a pointer and a number for each input, a pointer for each output, n and how to access."""
+def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: str = "elementwise", overlap: bool = False) -> str:
+    """The entry point of an elementwise kernel: a pointer and a number for each input, a pointer for each output, n and how to access.
+
+    With `overlap` it waits for what the stream ran before.
+    """
     real, inputs = working_type(kind, wide), range(operation.inputs)
     takes = [f"const void *in{i}, {real} number{i}" for i in inputs] + [f"void *out{i}" for i in range(operation.outputs)]
     return (
-        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(takes)}, long long n, long long access) {{\n'
+        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(takes)}, long long n, long long access) {{\n{WAITS * overlap}'
         f"    const void *const in[] = {{{', '.join(f'in{i}' for i in inputs)}}};\n"
         f"    const {real} number[] = {{{', '.join(f'number{i}' for i in inputs)}}};\n"
         f"    void *const out[] = {{{', '.join(f'out{i}' for i in range(operation.outputs))}}};\n"
@@ -154,62 +159,129 @@ def rows_entries(
 # ---------------------------------------------------------------- compiled and cached
 
 
-def cubin(compiler: nvrtc.Nvrtc, text: str, target: str) -> Path:
-    """The file of the compiled `text`, from the cache if it is there and whole.
+@functools.cache
+def _sources() -> str:
+    """The hash of all that texts of kernels are made from and by: quick to take, unlike the texts themselves."""
+    kernels = SOURCES.parent
+    files = [kernels / "lower.py", *kernels.glob("definitions/*.py"), *kernels.glob("rows/*.hpp"), *SOURCES.glob("*.cuh")]
+    found = hashlib.sha256()
+    for path in sorted([*files, *Path(__file__).parent.glob("*.py")]):
+        found.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
-    Its name holds the hash of all that went in and the hash of what came out, so that one atomic rename publishes both.
+
+def cubin(text: Callable[[], str], named: str, capability: int) -> bytes:
+    """A compiled text, from the cache if it is there and whole.
+
+    Parameters
+    ----------
+    text
+        Gives it; not called where it is in the cache.
+    named
+        What it follows from: the text itself, or `_sources` and what was asked for.
+    capability
+        Of the device, as 90 for 9.0.
     """
-    folder = cache.folder("cuda")
-    key = lower.digest("\0".join((text, *nvrtc.OPTIONS, target, repr(compiler.version))))
-    for path in folder.glob(f"{key}-*.cubin"):
-        with contextlib.suppress(OSError):
-            if path.stem == f"{key}-{_checksum(path.read_bytes())}":
-                os.utime(path)  # recently used
-                return path
-            path.unlink()  # cut short or damaged
-    image = compiler.compile(text, target)
-    path = folder / f"{key}-{_checksum(image)}.cubin"
-    cache.write(path, image)
-    cache.trim(folder)
-    return path
+    driver = compiled.cuda_open()
+    key = lower.digest("\0".join((named, *nvrtc.OPTIONS, str(capability), nvrtc.identity(driver))))
+    path = cache.folder("cuda") / f"{key}.cubin"
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        if data[:CHECKSUM] == _checksum(data[CHECKSUM:]):
+            os.utime(path)  # recently used
+            return data[CHECKSUM:]
+        path.unlink()  # cut short or damaged
+    compiler = nvrtc.load(driver)
+    image = compiler.compile(text(), compiler.target(capability))
+    cache.write(path, _checksum(image) + image)
+    cache.trim(path.parent)
+    return image
 
 
-def _checksum(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
+#: Bytes of the checksum that a file of the cache begins with.
+CHECKSUM = 32
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 _building = threading.Lock()
 
 
 class _Module:
-    """The kernels of one text, compiled and loaded on each device when it first needs them."""
+    """The kernels of one text, compiled and loaded on each device when it first needs them.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    Parameters
+    ----------
+    text
+        The text, or what gives it.
+    request
+        What was asked for, if the text follows from that and from the package's own files alone: it then is not needed where the cache
+        has what was compiled from it.
+    overlap
+        Whether launches may begin before what the stream ran before has ended; the kernels wait for that themselves.
+    """
+
+    def __init__(self, text: str | Callable[[], str], request: str | None = None, overlap: bool = False) -> None:
+        self._text, self._request, self._overlap = text, request, overlap
+        self._images: dict[int, bytes] = {}  # by compute capability
         self._loaded: dict[tuple[int, str], Any] = {}
 
+    @property
+    def text(self) -> str:
+        """The CUDA text."""
+        return self._text if isinstance(self._text, str) else self._text()
+
     def kernel(self, entry: str, device: int) -> Any:
-        """The kernel of that name; `device` is current."""
+        """The kernel of that name: a `compiled.CudaKernel`."""
         found = self._loaded.get((device, entry))
         if found is None:
             with _building:
-                cupy = module()
-                compiler = nvrtc.load(cupy.cuda.runtime.driverGetVersion())
-                target = compiler.target(int(cupy.cuda.Device(device).compute_capability))
-                found = cupy.RawModule(path=str(cubin(compiler, self.text, target))).get_function(entry)
-                found.compile()  # load it now: the cache may be cleared later
-                self._loaded[device, entry] = found
+                capability = compiled.cuda_device(device)[1]
+                if capability not in self._images:
+                    named = self.text if self._request is None else f"{_sources()}\0{self._request}"
+                    self._images[capability] = cubin(lambda: self.text, named, capability)
+                overlap = self._overlap and capability >= FIRST_TO_OVERLAP
+                found = self._loaded[device, entry] = compiled.load_cuda(self._images[capability], entry, device, overlap)
         return found
 
-    def launch(self, entry: str, device: int, grid: int, block: int, args: tuple[Any, ...], shared: int = 0) -> None:
-        """Launch that kernel on `device`, which is current: `grid` blocks of `block` threads, with `shared` bytes of dynamic shared memory.
+    def launch(
+        self, entry: str, device: int, grid: int, block: int, args: tuple[Any, ...], shared: int = 0, stream: int | None = None
+    ) -> None:
+        """Launch that kernel on `device`: `grid` blocks of `block` threads, with `shared` bytes of dynamic shared memory.
 
-        `args` are as the entry point takes them: ``int`` for pointers and 64-bit integers, NumPy's floats for numbers.
+        `args` are as the entry point takes them: ``int`` for pointers and integers, NumPy's floats for numbers. `stream` is the address of
+        one of that device's; by default CuPy's current one, for which `device` must be current.
         """
-        kernel = self.kernel(entry, device)
-        if shared > 48 * 1024:
-            kernel.max_dynamic_shared_size_bytes = shared
-        kernel((grid,), (block,), args, shared_mem=shared)
+        self.kernel(entry, device).launch(grid, block, args, shared, current_stream() if stream is None else stream)
+
+
+# ---------------------------------------------------------------- launches that overlap
+
+#: The compute capability from which on a kernel can begin before the one before it has ended.
+FIRST_TO_OVERLAP = 90
+#: What such a kernel begins with. Everyone waits before anything is read or written, until what the stream ran before has ended and its
+#: results can be seen; so nothing depends on where the next kernel is let in, which is at once, and a chain of kernels is in order: the
+#: kernel before has ended, so it has waited for the one before it. On the host, and on older devices, there is nothing to wait for.
+WAITS = """#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+"""
+_overlap = os.environ.get("FASTACT_OVERLAP", "0") not in ("", "0")
+
+
+def set_overlap(overlap: bool) -> bool:
+    """Choose whether elementwise kernels are launched to overlap (programmatic dependent launch); returns what was chosen before.
+
+    Off by default, or what ``FASTACT_OVERLAP`` says. A kernel then is set up while the one before it ends. Devices of compute capability
+    9.0 and later do it; on others nothing changes.
+    """
+    global _overlap
+    before, _overlap = _overlap, bool(overlap)
+    compiled.cuda_forget()
+    return before
 
 
 # ---------------------------------------------------------------- devices
@@ -218,6 +290,19 @@ class _Module:
 def module() -> Any:
     """CuPy."""
     return importlib.import_module("cupy")
+
+
+def current_stream() -> int:
+    """The address of CuPy's current stream on the device that is current."""
+    return int(module().cuda.get_current_stream().ptr)
+
+
+def prepare(entry: Any, kind: str, wide: bool, device: int) -> Any:
+    """What the fast path launches for an activation in one direction; None where there is nothing to launch with."""
+    if registry.available("cupy") is not None:
+        return None
+    backend: Any = registry.get("cupy")
+    return backend.prepared(entry.definition.name, entry.direction, kind, wide, device)
 
 
 def one_device(arrays: dict[str, Any]) -> int:
@@ -270,34 +355,27 @@ class CupyBackend:
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
-        if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
-            return "cupy is not installed: pip install cupy-cuda13x (cupy-cuda12x for CUDA 12)"
+        if not any(name in sys.modules or importlib.util.find_spec(name) for name in ("cupy", "torch")):
+            return "neither cupy nor torch is installed: pip install cupy-cuda13x (cupy-cuda12x for CUDA 12)"
         try:
-            cupy = module()
-        except Exception as problem:  # a broken installation raises anything
-            return f"cupy does not import: {problem}"
-        try:
-            if cupy.cuda.runtime.getDeviceCount() == 0:
-                return "cupy finds no CUDA device"
-        except Exception as problem:  # CUDARuntimeError, whose module is private
-            return f"cupy finds no CUDA device: {problem}"
-        try:
-            nvrtc.load(cupy.cuda.runtime.driverGetVersion())
-        except nvrtc.NvrtcError as problem:
+            if compiled.cuda_device_count() == 0:
+                return "there is no CUDA device"
+        except compiled.CudaError as problem:
             return str(problem)
-        return None
+        return None if nvrtc.identity(compiled.cuda_open()) else f"libnvrtc is not there: {nvrtc.INSTALL}"
 
     def version(self) -> str:
-        """CuPy's version."""
-        return str(module().__version__)
+        """The version of CuPy, or of PyTorch where that is all there is."""
+        with contextlib.suppress(ImportError):
+            return str(module().__version__)
+        return f"without CuPy, for torch {importlib.import_module('torch').__version__}"
 
     def details(self) -> dict[str, object]:
         """Facts for people: devices, compiler, folder of compiled kernels."""
-        runtime = module().cuda.runtime
-        devices = [runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())]
+        devices = [compiled.cuda_device(i) for i in range(compiled.cuda_device_count())]
         return {
-            "devices": [f"{d['name'].decode()} (compute capability {d['major']}.{d['minor']})" for d in devices],
-            "compiler": repr(nvrtc.load(runtime.driverGetVersion())),
+            "devices": [f"{name} (compute capability {capability // 10}.{capability % 10})" for name, capability in devices],
+            "compiler": repr(nvrtc.load(compiled.cuda_open())),
             "cache": str(cache.folder("cuda")),
         }
 
@@ -321,25 +399,30 @@ class CupyBackend:
             `params` are numbers, cast to the storage type, or such arrays. Outputs are stored as `kind`, and may be one of the inputs, but
             not overlap one otherwise; only the terms of gradients with respect to learnable parameters are in the working type.
         """
-        operation = self.program.operations[lower.Operation(lower.Activation(name), direction).function]
-        loaded = _Module(unit([operation.function], "elementwise.cuh", [elementwise_entry(operation, kind, wide)], self.program))
-        real: type[np.floating[Any]] = np.float64 if working_type(kind, wide) == "double" else np.float32
-        zero, share = real(0), THREADS * (16 // ITEMSIZE[kind])  # elements of a block
-
         def run(arrays: Sequence[Any], params: Sequence[Any], outs: Sequence[Any]) -> None:
-            n = arrays[0].size
+            device, n = int(arrays[0].device.id), int(arrays[0].size)
             if n == 0:
                 return
-            given = [(0, real(a)) if isinstance(a, NUMBER) else (a.data.ptr, zero) for a in (*arrays, *params)]
-            pointers, results = [p for p, _ in given if p], [o.data.ptr for o in outs]
-            aligned = not any(p % 16 for p in (*pointers, *results))
-            access = ALIGNED * aligned | IN_PLACE * (not set(results).isdisjoint(pointers))
-            device = arrays[0].device.id
+            given = [float(a) if isinstance(a, NUMBER) else int(a.data.ptr) for a in (*arrays, *params)]
+            kernel = self.prepared(name, direction, kind, wide, device)
             with current(device):
-                args = (*(v for pair in given for v in pair), *results, n, access)
-                loaded.launch("elementwise", device, -(-n // share), THREADS, args)
+                kernel.run_elementwise(kind, wide, given, [int(o.data.ptr) for o in outs], n, current_stream())
 
         return run
+
+    def prepared(self, name: str, direction: str, kind: str, wide: bool, device: int) -> Any:
+        """The kernel of an elementwise activation, compiled and loaded on `device`: a `compiled.CudaKernel`."""
+        return self._elementwise(name, direction, kind, wide, _overlap).kernel("elementwise", device)
+
+    @functools.cache  # noqa: B019
+    def _elementwise(self, name: str, direction: str, kind: str, wide: bool, overlap: bool) -> _Module:
+        def text() -> str:
+            operation = self.program.operations[lower.Operation(lower.Activation(name), direction).function]
+            entry = elementwise_entry(operation, kind, wide, overlap=overlap)
+            return unit([operation.function], "elementwise.cuh", [entry], self.program)
+
+        request = repr(("elementwise", name, direction, kind, wide, overlap)) if self._program is None else None
+        return _Module(text, request, overlap)
 
     @functools.cache  # noqa: B019
     def _stage(self, stage: Stage, kind: str, wide: bool, kept: int, summed: int, small: bool) -> _Module:

@@ -5,6 +5,7 @@ CuPy has an NVRTC of its own but always appends ``-ftz=true``, which would flush
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import functools
@@ -39,6 +40,21 @@ def candidates() -> Iterator[str]:
 
 def _in_toolkit(folder: Path) -> list[Path]:
     return [p for lib in ("lib64", "lib", "targets/x86_64-linux/lib") for p in sorted((folder / lib).glob("libnvrtc.so.*"), reverse=True)]
+
+
+@functools.cache
+def identity(driver: int) -> str:
+    """What tells the NVRTC that `load` would find from others, without loading it; empty if there is none."""
+    found = []
+    for path in candidates():
+        with contextlib.suppress(OSError):
+            facts = os.stat(path)
+            found.append(f"{path} {facts.st_size} {facts.st_mtime_ns}")
+        if found:
+            break  # what is looked for last takes long to find
+    else:
+        found += candidates()
+    return "\n".join([*found, f"driver {driver // 1000}"]) if found else ""
 
 
 class Nvrtc:

@@ -136,13 +136,15 @@ cdef dict _entries = {isa.table[t].entry[i].name.decode(): (t, i) for t in range
 OPERATIONS = tuple(_entries)
 
 KINDS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64}
+cdef tuple KIND_NAMES = tuple(sorted(KINDS, key=KINDS.get))
 cdef int _bfloat16_type = -1
+cdef object _bfloat16_dtype = _bfloat16_type  # no dtype is this
 
 
 def set_bfloat16(dtype):
     """Make known the dtype that an extension registered for bfloat16."""
-    global _bfloat16_type
-    _bfloat16_type = dtype.num
+    global _bfloat16_type, _bfloat16_dtype
+    _bfloat16_type, _bfloat16_dtype = dtype.num, dtype
 
 
 cdef inline int kind_of(cnp.ndarray x):
@@ -317,4 +319,5 @@ def served():
 
 
 include "strided.pxi"
+include "cuda.pxi"
 include "entry.pxi"

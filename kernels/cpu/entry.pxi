@@ -75,8 +75,8 @@ cdef object in_context(variable, str otherwise):
     return otherwise if value is None else value
 
 
-cdef int asked(PyObject *backend, PyObject *accuracy) except -2:
-    """Whether to compute in float64, for "precise"; -1 where something other than the loops here is to run, or an error to be raised."""
+cdef int asked(PyObject *backend, PyObject *accuracy, str own) except -2:
+    """Whether to compute in float64, for "precise"; -1 where another backend than `own` is to run, or an error to be raised."""
     cdef PyObject *none = <PyObject *>None
     cdef bint wide = False
     if backend == none:
@@ -86,11 +86,11 @@ cdef int asked(PyObject *backend, PyObject *accuracy) except -2:
     if _overrides:
         if backend == NULL:
             named = in_context(_backend_variable, _environment_backend)
-            if named is not None and named != "cython":
+            if named is not None and named != own:
                 return -1
         if accuracy == NULL:
             wide = in_context(_accuracy_variable, _environment_accuracy) == "precise"
-    if backend != NULL and not same_text(backend, "cython"):
+    if backend != NULL and not same_text(backend, own):
         return -1
     if accuracy != NULL:
         wide = same_text(accuracy, "precise")
@@ -181,6 +181,8 @@ cdef class Entry:
     cdef public Py_ssize_t limit
     cdef public int cost
     cdef public tuple learned
+    cdef list kernels  # on CUDA devices, as they are needed, of this generation
+    cdef int generation
 
     def __cinit__(self, *args, **kwargs):
         self.vectorcall = call_entry
@@ -254,12 +256,12 @@ cdef class Entry:
         if names != NULL:
             if not self.bind(args, given, names, value):
                 return None
+        if not cnp.PyArray_CheckExact(<object>value[arrays - 1]):
+            return None if _prepare is None else self.serve_cuda(value)
         if _overrides or value[count + 1] != NULL or value[count + 2] != NULL:
-            wide = asked(value[count + 1], value[count + 2])
+            wide = asked(value[count + 1], value[count + 2], "cython")
             if wide < 0:
                 return None
-        if not cnp.PyArray_CheckExact(<object>value[arrays - 1]):
-            return None
         x = <cnp.ndarray>value[arrays - 1]
         kind = kind_of(x)
         n = cnp.PyArray_SIZE(x)
@@ -301,6 +303,93 @@ cdef class Entry:
             self.run(kind, wide, inputs, step, outputs, n)
             return y
         return self.several(x, value, out, kind, wide, inputs, step, n)
+
+    cdef object serve_cuda(self, PyObject **value):
+        """The result for arrays on a CUDA device that lie in order, parameters being numbers; None as in `serve`."""
+        cdef const fastact_entry *entry = self.entry
+        cdef int arrays = entry.arrays, count = entry.inputs, results = entry.outputs, k, i, wide = 0
+        cdef int64_t pointer[MAX_INPUTS]
+        cdef int64_t target[2]
+        cdef double number[MAX_INPUTS]
+        cdef OnDevice at, other
+        cdef CUcontext context = NULL
+        cdef CudaKernel kernel
+        cdef Py_ssize_t size
+        x = <object>value[arrays - 1]
+        family = type(x)
+        cdef bint torch = family is _torch_type
+        if not (torch or family is _cupy_type) or results != entry.stored or results > 2 or self.limit < 0:
+            return None
+        if _overrides or value[count + 1] != NULL or value[count + 2] != NULL:
+            wide = asked(value[count + 1], value[count + 2], "cupy")
+            if wide < 0:
+                return None
+        shape = see(x, torch, &at)
+        if shape is None or not 0 <= at.device < DEVICES:
+            return None
+        pointer[arrays - 1] = at.pointer
+        if arrays == 2:
+            if type(<object>value[0]) is not family or see(<object>value[0], torch, &other) != shape:
+                return None
+            if other.kind != at.kind or other.device != at.device:
+                return None
+            pointer[0] = other.pointer
+        wide |= at.kind == FLOAT64
+        for k in range(arrays, count):
+            pointer[k] = 0
+            if value[k] == NULL:
+                if self.required & (1 << (k - arrays)):
+                    return None
+                number[k] = self.defaults[4 * (k - arrays) + at.kind].wide[0]
+            elif is_number(value[k], &number[k]):
+                number[k] = fastact_rounded(number[k], at.kind)
+            else:
+                return None
+        kernel = self.prepared(at.kind, wide, at.device)
+        if kernel is None:
+            return None
+        if not torch:  # allocates on the device that is current, and has a stream for it
+            if _cuda.cuCtxGetCurrent(&context) or context != kernel.context:
+                return None
+        out = None if value[count] == NULL else <object>value[count]
+        if out is None or results == 1:
+            out = (out,) * results
+        elif type(out) is not tuple or len(out) != results:
+            return None
+        size = at.n * ITEMSIZE[at.kind]
+        found = []
+        for i in range(results):
+            y = out[i]
+            if y is None:
+                y = _torch_empty_like(x) if torch else _cupy_type(shape, x.dtype)
+                target[i] = y.data_ptr() if torch else y.data.ptr
+            else:
+                if type(y) is not family or see(y, torch, &other) != shape or other.kind != at.kind or other.device != at.device:
+                    return None
+                target[i] = other.pointer
+                for k in range(arrays):
+                    if across(pointer[k], target[i], size):
+                        return None
+            found.append(y)
+        if at.n:
+            if results == 2 and (target[0] == target[1] or across(target[0], target[1], size)):
+                return None
+            stream = _torch_stream(at.device) if torch else _cupy_stream().ptr
+            kernel.elementwise(at.kind, wide, count, pointer, number, results, target, at.n, <CUstream><size_t>stream)
+        global _served_cuda
+        _served_cuda += 1
+        return found[0] if results == 1 else tuple(found)
+
+    cdef CudaKernel prepared(self, int kind, bint wide, int device):
+        """The kernel for elements stored as `kind`, or None where the general path is to say why there is none."""
+        cdef int place = 8 * device + 2 * kind + wide
+        if self.generation != _cuda_generation or self.kernels is None:
+            self.kernels, self.generation = [None] * (8 * DEVICES), _cuda_generation
+        kernel = self.kernels[place]
+        if kernel is None:
+            kernel = _prepare(self, KIND_NAMES[kind], wide and kind != FLOAT64, device)
+            self.kernels[place] = kernel
+        return kernel
 
     cdef object several(
         self, cnp.ndarray x, PyObject **value, PyObject *out, int kind, bint wide, const void **inputs, const Py_ssize_t *step, Py_ssize_t n
