@@ -101,6 +101,7 @@ class _Direction(compiled.Entry):
     def __deepcopy__(self, memo: Any) -> _Direction:
         return self
 
+    @arrays.takes_tensors
     def _general(self, *args: Any, **kwargs: Any) -> Any:
         """Any call: checked, dispatched, run."""
         definition, label, names, direction = self.definition, self.__name__, INPUTS[self.direction], self.direction
@@ -271,6 +272,7 @@ class Activation(_Direction):
 
         return _Missing(definition.name)
 
+    @arrays.takes_tensors
     def forward_with_mask(self, *args: Any, **kwargs: Any) -> Any:
         """The value, and one bit an element that says which of its two slopes the function has there.
 
@@ -307,6 +309,7 @@ class Activation(_Direction):
 
         return forward_with_mask(self, args, kwargs)
 
+    @arrays.takes_tensors
     def backward_from_mask(self, *args: Any, **kwargs: Any) -> Any:
         """The chain rule's product from the mask of `forward_with_mask`: ``(grad, mask, *params, out=None, backend=None)``.
 
@@ -481,6 +484,11 @@ def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None
     definition = getattr(fn, "definition", None) or getattr(getattr(fn, "__self__", None), "definition", None)
     if definition is None:
         raise TypeError(f"fn must be one of fastact's functions, not {fn!r}")
+    return _explained(fn, definition, x, backend, accuracy)
+
+
+@arrays.takes_tensors
+def _explained(fn: Any, definition: Definition, x: Any, backend: str | None, accuracy: str | None) -> Explanation:
     module = arrays.of({"x": x})
     x = common.floating(module.asarray(x), definition, "x", "explain")
     kind = common.kind_of(x.dtype)

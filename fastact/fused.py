@@ -195,11 +195,13 @@ class BiasAct(_Fused):
 
     __name__ = __qualname__ = "bias_act"
 
+    @arrays.takes_tensors
     def __call__(
         self, x: Any, bias: Any, activation: Any, *, axis: int = -1, dropout: float = 0.0, seed: int | None = None, **options: Any
     ) -> Any:
         return _Call("bias_act", x, activation, bias, axis, dropout, seed, options).forward()
 
+    @arrays.takes_tensors
     def backward(
         self,
         grad: Any,
@@ -250,9 +252,11 @@ class ActDropout(_Fused):
 
     __name__ = __qualname__ = "act_dropout"
 
+    @arrays.takes_tensors
     def __call__(self, x: Any, activation: Any, p: float, seed: int | None = None, **options: Any) -> Any:
         return _Call("act_dropout", x, activation, None, None, p, seed, options).forward()
 
+    @arrays.takes_tensors
     def backward(self, grad: Any, x: Any, activation: Any, p: float, seed: int | None = None, **options: Any) -> Any:
         """The gradient with respect to x, and those of learnable parameters, from that of the result and the same arguments."""
         return _Call("act_dropout.backward", x, activation, None, None, p, seed, options).backward(grad)

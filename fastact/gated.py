@@ -108,6 +108,7 @@ class Gated:
             parts[other] = f"({parts[other]} + {offset:g})"
         return f"{parts['a']} * {parts['b']}"
 
+    @arrays.takes_tensors
     def __call__(self, a: Any, b: Any = None, **options: Any) -> Any:
         if self._plain and (not options or (len(options) == 1 and "out" in options)):
             result = self._quick(a, b, options.get("out"))
@@ -153,6 +154,7 @@ class Gated:
         count_call("cython")
         return result
 
+    @arrays.takes_tensors
     def backward(self, grad: Any, a: Any, b: Any = None, **options: Any) -> Any:
         """The gradients, from that of the result and the same arguments as the call.
 

@@ -50,6 +50,7 @@ class LearnedFunction:
         if backward is not None:
             self.backward = LearnedFunction(backward, name=f"{self.__name__}.backward")
 
+    @arrays.takes_tensors
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
 

@@ -39,6 +39,7 @@ class _Direction:
         self.__doc__ = doc
         self.__signature__ = loss.signature(direction)
 
+    @arrays.takes_tensors
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.loss.run(self.direction, args, kwargs)
 
@@ -81,6 +82,7 @@ class Loss:
         named = [P(name, P.KEYWORD_ONLY, default=default) for name, default in self.options.items()]
         return inspect.Signature([*(P(name, P.POSITIONAL_OR_KEYWORD) for name in INPUTS[direction]), *named])
 
+    @arrays.takes_tensors
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.run("value", args, kwargs)
 

@@ -110,6 +110,7 @@ class _RowDirection(compiled.RowEntry):
     def __deepcopy__(self, memo: Any) -> _RowDirection:
         return self
 
+    @arrays.takes_tensors
     def _general(self, *args: Any, **kwargs: Any) -> Any:
         """Any call: checked, laid out, dispatched, run."""
         definition, kind, label, direction = self.definition, self.kind, self.__name__, self.direction

@@ -15,8 +15,9 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -79,13 +80,30 @@ class FakeArray(np.ndarray):
     """A NumPy array with the attributes that a launch reads."""
 
     number = 0
+    memory: Any = None
+
+    def __new__(cls, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None) -> FakeArray:
+        if memptr is None and FakeAllocator.current is not None:
+            memptr = FakeAllocator.current(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        if memptr is None:
+            return super().__new__(cls, shape, dtype, strides=strides)
+        # Only addresses are known, as on a device. An address may be in the middle, with negative strides; here it is not.
+        span = (ctypes.c_char * max(memptr.mem.size, np.dtype(dtype).itemsize)).from_address(memptr.ptr or id(memptr))
+        made = super().__new__(cls, shape, dtype, np.frombuffer(span, np.uint8), 0, strides)
+        made.number, made.memory = memptr.device_id, memptr.mem
+        return made
 
     def __array_finalize__(self, parent: Any) -> None:
         self.number = getattr(parent, "number", 0)
+        self.memory = getattr(parent, "memory", None)
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self.ctypes.data, device_id=self.number)
+        held = self.memory  # of whatever it was made from: what was computed anew lies elsewhere
+        inside = held is not None and held.ptr <= self.ctypes.data < held.ptr + max(held.size, 1)
+        return types.SimpleNamespace(
+            ptr=self.ctypes.data, device_id=self.number, mem=held if inside else types.SimpleNamespace(ptr=self.ctypes.data)
+        )
 
     @property
     def device(self) -> Any:
@@ -163,8 +181,39 @@ class FakeStream:
 
     current = 0
 
-    def __init__(self, ptr: int) -> None:
+    def __init__(self, ptr: int, device_id: int = 0) -> None:
         self.ptr = ptr
+
+    def __enter__(self) -> None:
+        self.before, FakeStream.current = FakeStream.current, self.ptr
+
+    def __exit__(self, *_: object) -> None:
+        FakeStream.current = self.before
+
+
+class FakeMemory:
+    def __init__(self, ptr: int, size: int, owner: Any, device_id: int) -> None:
+        self.ptr, self.size, self.owner, self.device_id = ptr, size, owner, device_id
+
+
+class FakePointer:
+    def __init__(self, mem: FakeMemory, offset: int) -> None:
+        self.mem, self.ptr, self.device_id = mem, mem.ptr + offset, mem.device_id
+
+
+class FakeAllocator:
+    """As ``cupy.cuda.using_allocator``."""
+
+    current: Any = None
+
+    def __init__(self, allocate: Any) -> None:
+        self.allocate = allocate
+
+    def __enter__(self) -> None:
+        self.before, FakeAllocator.current = FakeAllocator.current, self.allocate
+
+    def __exit__(self, *_: object) -> None:
+        FakeAllocator.current = self.before
 
 
 def _wrapped(function: Any) -> Any:
@@ -174,14 +223,125 @@ def _wrapped(function: Any) -> Any:
 def fake_cupy() -> types.ModuleType:
     """A module with as much of CuPy as fastact uses."""
     cupy: Any = types.ModuleType("cupy")
-    for name in ("empty", "asarray", "array", "ascontiguousarray", "zeros", "arange", "argsort"):
+    cupy.empty = lambda shape, dtype=float: FakeArray(shape, dtype)
+    cupy.full = lambda shape, value, dtype: np.full(shape, value, dtype).view(FakeArray)
+    cupy.asarray = lambda a, *args: a if isinstance(a, FakeArray) and not args else np.asarray(a, *args).view(FakeArray)
+    for name in ("array", "ascontiguousarray", "zeros", "arange", "argsort"):
         setattr(cupy, name, _wrapped(getattr(np, name)))
     cupy.may_share_memory = np.may_share_memory
     cupy.broadcast_to = lambda a, shape: np.broadcast_to(a, shape, subok=True)
     cupy.ndarray, cupy.__version__ = FakeArray, "0"
     runtime = types.SimpleNamespace(getDevice=lambda: driver().current())
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice, get_current_stream=lambda: FakeStream(FakeStream.current))
+    cupy.cuda.UnownedMemory, cupy.cuda.MemoryPointer, cupy.cuda.using_allocator = FakeMemory, FakePointer, FakeAllocator
+    cupy.cuda.ExternalStream = FakeStream
     return cupy  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------- a stand-in for PyTorch
+
+
+class FakeDtype:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    @property
+    def numpy(self) -> Any:
+        return np.dtype(ml_dtypes.bfloat16 if self.name == "bfloat16" else self.name)
+
+
+class FakeTensor:
+    """A NumPy array with the interface of a tensor on a CUDA device, as far as fastact uses it."""
+
+    dtypes: ClassVar = {n: FakeDtype(n) for n in ("float16", "bfloat16", "float32", "float64", "uint8", "int16", "int64", "bool")}
+
+    def __init__(self, array: np.ndarray, device: int = 0, requires_grad: bool = False) -> None:
+        self.array, self.number, self.requires_grad, self.is_cuda, self.version = array, device, requires_grad, device >= 0, 0
+
+    dtype = property(lambda self: self.dtypes[self.array.dtype.name])
+    shape = property(lambda self: self.array.shape)
+    ndim = property(lambda self: self.array.ndim)
+    device = property(lambda self: f"cuda:{self.number}" if self.is_cuda else "cpu")
+
+    def _made(self, array: np.ndarray) -> FakeTensor:
+        return FakeTensor(array, self.number)
+
+    def is_contiguous(self) -> bool:
+        return self.array.flags.c_contiguous
+
+    def is_neg(self) -> bool:
+        return False
+
+    def numel(self) -> int:
+        return self.array.size
+
+    def element_size(self) -> int:
+        return self.array.itemsize
+
+    def data_ptr(self) -> int:
+        return self.array.ctypes.data if self.array.size else 0
+
+    def get_device(self) -> int:
+        return self.number
+
+    def stride(self, axis: int | None = None) -> Any:
+        found = tuple(s // self.array.itemsize for s in self.array.strides)
+        return found if axis is None else found[axis]
+
+    def permute(self, axes: Any) -> FakeTensor:
+        return self._made(self.array.transpose(axes))
+
+    def contiguous(self) -> FakeTensor:
+        return self if self.is_contiguous() else self._made(np.ascontiguousarray(self.array))
+
+    def detach(self) -> FakeTensor:
+        return self._made(self.array)
+
+    resolve_neg = detach
+
+    def as_subclass(self, kind: type) -> FakeTensor:
+        return self
+
+    def copy_(self, other: FakeTensor) -> FakeTensor:
+        self.array[...] = other.array
+        return self
+
+    def view(self, dtype: FakeDtype) -> FakeTensor:
+        return self._made(self.array.view(dtype.numpy))
+
+    def untyped_storage(self) -> np.ndarray:
+        return self.array
+
+    def set_(self, storage: np.ndarray, offset: int, shape: Any, strides: Any) -> FakeTensor:
+        step = self.array.itemsize
+        self.array = np.ndarray(shape, self.array.dtype, storage, offset * step, tuple(s * step for s in strides))
+        return self
+
+
+class FakeParameter(FakeTensor):
+    """A subclass, as ``torch.nn.Parameter``."""
+
+
+def fake_torch() -> types.ModuleType:
+    """A module with as much of PyTorch as fastact uses."""
+    torch: Any = types.ModuleType("torch")
+    vars(torch).update(FakeTensor.dtypes)
+    torch.Tensor, torch.__version__, torch.recording = FakeTensor, "0", True
+    torch.is_grad_enabled = lambda: torch.recording
+    torch.empty_like = lambda t: FakeTensor(np.empty_like(t.array), t.number)
+    torch.empty = lambda shape, dtype, device: FakeTensor(np.empty(shape, dtype.numpy), int(str(device).rpartition(":")[2]))
+    torch.as_tensor = lambda a, device: FakeTensor(np.array(a), int(str(device).rpartition(":")[2]))
+    torch.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=0x70 + device))
+    torch._C = types.SimpleNamespace()
+
+    def increment_version(tensor: FakeTensor) -> None:
+        tensor.version += 1
+
+    torch.autograd = types.SimpleNamespace(graph=types.SimpleNamespace(increment_version=increment_version))
+    return torch  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import os
 import subprocess
@@ -20,7 +21,9 @@ import fastact
 from fastact import dispatch
 from fastact.arrays import cupy as front
 from fastact.backends import cupy as adapter
+from fastact.backends import nvrtc
 from fastact.kernels import lower
+from fastact.kernels.cpu import compiled
 from fastact.kernels.definitions import DEFINITIONS
 
 OPERATIONS = lower.parse().operations
@@ -203,18 +206,29 @@ def test_missing(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
     backend = fake.backend
     assert backend.missing() is None
     assert "Fake" in str(backend.details()["devices"])
-    fake.cupy.cuda.runtime.getDeviceCount = lambda: 0
-    assert backend.missing() == "cupy finds no CUDA device"
-
-    def fail() -> int:
-        raise RuntimeError("cudaErrorInsufficientDriver")
-
-    fake.cupy.cuda.runtime.getDeviceCount = fail
-    assert "InsufficientDriver" in backend.missing()
-    monkeypatch.delitem(sys.modules, "cupy")
+    monkeypatch.setattr(compiled, "cuda_device_count", lambda: 0)
+    assert backend.missing() == "there is no CUDA device"
+    monkeypatch.undo()
+    compiled.cuda_open("")  # the machine's own driver, if it has one
+    monkeypatch.setattr(compiled, "cuda_open", lambda path=None: 13000)
+    monkeypatch.setattr(nvrtc, "candidates", lambda: iter(()))
+    monkeypatch.setattr(compiled, "cuda_device_count", lambda: 1)
+    nvrtc.identity.cache_clear()
+    assert "libnvrtc is not there: pip install" in backend.missing()
+    nvrtc.identity.cache_clear()
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "not installed" in backend.missing()
+    assert "neither cupy nor torch is installed" in backend.missing()
     assert "cupy" not in sys.modules
+
+
+def test_driver_that_is_not_one(tmp_path: Path) -> None:
+    """What is wrong with the driver is said, and the next attempt starts afresh."""
+    for path, message in ((str(tmp_path / "none.so"), "does not load"), (ctypes.util.find_library("m") or "", "has no cuInit")):
+        with pytest.raises(compiled.CudaError, match=message):
+            compiled.cuda_open(path)
+    compiled.cuda_open("")
 
 
 def test_sources_are_whole() -> None:

@@ -1,6 +1,8 @@
 """One module for each kind of array: how its arrays are checked, laid out for the kernels, and returned.
 
-A module here has ``NAME``, ``owns(value)``, ``asarray(value)``, ``finish(result, given)``, ``run_elementwise`` and ``run_rowwise``.
+PyTorch's CUDA tensors run as CuPy's arrays where compiled code does not serve them by itself: `takes_tensors`.
+
+A module for a kind of array has ``NAME``, ``owns(value)``, ``asarray(value)``, ``finish(result, given)``, ``run_elementwise`` and ``run_rowwise``.
 A library is consulted only if the program has imported it already.
 """
 
@@ -9,11 +11,27 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 #: Kinds of array by the package whose arrays they are; NumPy also takes scalars, lists and whatever converts to its arrays.
 KINDS = ("cupy", "numpy")
+
+
+def takes_tensors(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method of one of fastact's functions take PyTorch's CUDA tensors; see `fastact.arrays.torch`."""
+
+    @functools.wraps(call)
+    def takes(function: Any, *args: Any, **kwargs: Any) -> Any:
+        if "torch" in sys.modules:
+            torch = _module("torch")
+            if torch.library() is not None and torch.among(args, kwargs):
+                label = function.__name__ + f".{call.__name__}" * (not call.__name__.startswith("_"))
+                entry = function if call.__name__ == "_general" and hasattr(function, "attempt") else None
+                return torch.serve(functools.partial(call, function), label, args, kwargs, entry)
+        return call(function, *args, **kwargs)
+
+    return takes
 
 
 def only() -> Any:

@@ -335,6 +335,8 @@ cdef object _cupy_stream = None
 cdef object _torch_type = None
 cdef object _torch_stream = None
 cdef object _torch_empty_like = None
+cdef object _torch_records = None  # whether gradients are recorded
+cdef object _torch_written = None  # to be told of a tensor that was written to
 cdef dict _torch_kinds = {}
 cdef object _prepare = None
 cdef Py_ssize_t _served_cuda = 0
@@ -351,16 +353,18 @@ def cuda_arrays(prepare=None, cupy=None, torch=None):
     cupy : tuple, optional
         CuPy's type of arrays, and what gives its current stream.
     torch : tuple, optional
-        PyTorch's type of tensors, its dtypes by name, ``empty_like``, and what gives the address of a device's current stream.
+        PyTorch's type of tensors, its dtypes by name, ``empty_like``, what gives the address of a device's current stream,
+        ``is_grad_enabled``, and ``increment_version``.
     """
     global _prepare, _cupy_type, _cupy_stream, _torch_type, _torch_kinds, _torch_empty_like, _torch_stream
+    global _torch_records, _torch_written
     if prepare is None:
         _cupy_type = _torch_type = None
     _prepare = prepare
     if cupy is not None:
         _cupy_type, _cupy_stream = cupy
     if torch is not None:
-        _torch_type, dtypes, _torch_empty_like, _torch_stream = torch
+        _torch_type, dtypes, _torch_empty_like, _torch_stream, _torch_records, _torch_written = torch
         _torch_kinds = {dtype: KINDS[name] for name, dtype in dtypes.items()}
 
 
@@ -419,9 +423,9 @@ cdef object see_cupy(object a, OnDevice *seen):
 
 
 cdef object see_torch(object a, OnDevice *seen):
-    """The shape of a tensor on a CUDA device that lies in order and needs no gradient, or None."""
+    """The shape of a tensor on a CUDA device that lies in order, and of which nothing is to be recorded, or None."""
     cdef PyObject *kind
-    if not a.is_cuda or a.requires_grad:
+    if not a.is_cuda or (a.requires_grad and _torch_records()):
         return None
     kind = PyDict_GetItem(_torch_kinds, a.dtype)
     if kind == NULL or not a.is_contiguous():

@@ -33,6 +33,7 @@ cdef extern from "Python.h":
     tuple PyTuple_New(Py_ssize_t)
     void PyTuple_SET_ITEM(object, Py_ssize_t, object)
     bint PyUnicode_CheckExact(PyObject *)
+    Arguments PySequence_Fast_ITEMS(object)
 
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_ISBEHAVED_RO(cnp.ndarray)
@@ -370,6 +371,8 @@ cdef class Entry:
                 for k in range(arrays):
                     if across(pointer[k], target[i], size):
                         return None
+                if torch:
+                    _torch_written(y)
             found.append(y)
         if at.n:
             if results == 2 and (target[0] == target[1] or across(target[0], target[1], size)):
@@ -379,6 +382,14 @@ cdef class Entry:
         global _served_cuda
         _served_cuda += 1
         return found[0] if results == 1 else tuple(found)
+
+    def attempt(self, tuple args, dict kwargs):
+        """The result of a call if the fast path applies, else None."""
+        cdef tuple names = tuple(kwargs)
+        cdef tuple values = (*args, *kwargs.values())
+        if not self.fast:
+            return None
+        return self.serve(PySequence_Fast_ITEMS(values), len(args), <PyObject *>names if names else NULL)
 
     cdef CudaKernel prepared(self, int kind, bint wide, int device):
         """The kernel for elements stored as `kind`, or None where the general path is to say why there is none."""
