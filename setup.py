@@ -122,7 +122,8 @@ setup(
             include_dirs=["kernels/cpu", numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
             extra_compile_args=["-std=c++17", "-O2", "-pthread"],
-            extra_link_args=["-pthread"],
+            # The CUDA driver is opened at run time; with older C libraries that is a library of its own.
+            extra_link_args=["-pthread", *["-ldl"] * sys.platform.startswith("linux")],
             depends=[
                 str(p.relative_to(ROOT))
                 for p in (

@@ -484,7 +484,8 @@ def explain(fn: Any, x: Any, *, backend: str | None = None, accuracy: str | None
     definition = getattr(fn, "definition", None) or getattr(getattr(fn, "__self__", None), "definition", None)
     if definition is None:
         raise TypeError(f"fn must be one of fastact's functions, not {fn!r}")
-    return _explained(fn, definition, x, backend, accuracy)
+    found: Explanation = _explained(fn, definition, x, backend, accuracy)
+    return found
 
 
 @arrays.takes_tensors

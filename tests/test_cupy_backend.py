@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,214 @@ def test_gpu_graph_capture(cp: Any) -> None:
         graph.launch()
     stream.synchronize()
     assert (bits(cp.asnumpy(y)) == bits(wanted)).all()
+
+
+@gpu
+def test_gpu_graph_capture_after_warmup(cp: Any) -> None:
+    """Warmed up and never called: everything that is captured is there, results that are allocated included; replayed on new inputs."""
+    fastact.warmup(fastact.mish, fastact.mish.backward, dtypes=["float32"], backend="cupy")
+    x, out = cp.zeros(4099, np.float32), cp.empty(4099, np.float32)
+    cp.cuda.Device().synchronize()
+    stream = cp.cuda.Stream(non_blocking=True)
+    pool = cp.cuda.MemoryPool()
+    with stream, cp.cuda.using_allocator(pool.malloc):
+        blocks = [cp.empty(4099, np.float32) for _ in range(2)]
+        del blocks  # the pool then has room without asking the driver
+        stream.begin_capture()
+        for _ in range(3):
+            y = fastact.mish(x)
+            fastact.mish.backward(y, x, out=out)
+        graph = stream.end_capture()
+        for seed in (0, 1):
+            host = np.random.default_rng(seed).normal(0, 3, 4099).astype(np.float32)
+            x.set(host, stream=stream)
+            graph.launch()
+            stream.synchronize()
+            truth = fastact.mish.backward(fastact.mish(host, backend="cython"), host, backend="cython")
+            assert (bits(cp.asnumpy(out)) == bits(truth)).all()
+
+
+@gpu
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("size", [33, 4096, 1 << 20, (1 << 22) + 5])
+def test_gpu_dependent_chain(cp: Any, overlap: bool, size: int) -> None:
+    """A thousand launches, each of what the one before wrote, in place and back and forth: in order, overlapped or not."""
+    host = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
+    before = adapter.set_overlap(overlap)
+    try:
+        x, y = cp.asarray(host), cp.empty(size, np.float32)
+        stream = cp.cuda.Stream(non_blocking=True)
+        cp.cuda.Device().synchronize()
+        fastact.leaky_relu(x, 0.5, out=y), fastact.softsign(x, out=y)
+        with stream:
+            for step in range(250):
+                fastact.leaky_relu(x, 0.5 + step % 2, out=y)  # x -> y
+                fastact.softsign(y, out=x)  # y -> x
+                fastact.leaky_relu(x, 1.5, out=x)  # in place
+                y.fill(0)  # somebody else's kernel in between
+                fastact.softsign.backward(x, x, out=y)
+                x += y
+        stream.synchronize()
+        for step in range(250):
+            there = fastact.softsign(fastact.leaky_relu(host, 0.5 + step % 2, backend="cython"), backend="cython")
+            host = fastact.leaky_relu(there, 1.5, backend="cython")
+            host = host + fastact.softsign.backward(host, host, backend="cython")
+        assert (bits(cp.asnumpy(x)) == bits(host)).all()
+    finally:
+        adapter.set_overlap(before)
+
+
+@gpu
+def test_gpu_overlap_in_a_graph(cp: Any) -> None:
+    """Overlapped launches can be captured, and replays keep their order."""
+    before = adapter.set_overlap(True)
+    try:
+        x, y = cp.linspace(-3, 3, 1 << 20, dtype=np.float32), cp.empty(1 << 20, np.float32)
+        host = cp.asnumpy(x)
+        fastact.silu(x, out=y)
+        stream = cp.cuda.Stream(non_blocking=True)
+        cp.cuda.Device().synchronize()
+        with stream:
+            stream.begin_capture()
+            for _ in range(20):
+                fastact.silu(x, out=y)
+                fastact.silu(y, out=x)
+            graph = stream.end_capture()
+            graph.launch()
+            graph.launch()
+        stream.synchronize()
+        for _ in range(80):
+            host = fastact.silu(host, backend="cython")
+        assert (bits(cp.asnumpy(x)) == bits(host)).all()
+    finally:
+        adapter.set_overlap(before)
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    """PyTorch, with a device."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available() or (reason := adapter.CupyBackend().missing()):
+        pytest.skip("PyTorch has no CUDA device" if not torch.cuda.is_available() else str(reason))
+    return torch
+
+
+TENSORS = {
+    "contiguous": lambda t: t,
+    "channels last": lambda t: t.permute(0, 2, 1),
+    "strided": lambda t: t[:, ::2],
+    "misaligned": lambda t: t.reshape(-1)[1:],
+    "expanded": lambda t: t[:1].expand(5, -1, -1),
+    "empty": lambda t: t[:0],
+    "scalar": lambda t: t[0, 0, 0],
+}
+
+
+@gpu
+@pytest.mark.parametrize("layout", TENSORS)
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64"])
+def test_gpu_tensors(torch: Any, kind: str, layout: str) -> None:
+    """Tensors in, tensors like ``torch.empty_like``'s out, with the CPU's bits; into tensors that are given, and in place."""
+    t = TENSORS[layout](
+        torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(getattr(torch, kind)).cuda()
+    )
+    host = t.cpu().contiguous()
+    dtype = np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+    plain = (
+        host.view(torch.int16).numpy().view(dtype) if host.dim() and kind == "bfloat16" else host.to(torch.float64).numpy().astype(dtype)
+    )
+
+    def same(found: Any, truth: Any) -> bool:
+        assert isinstance(found, torch.Tensor)
+        assert found.dtype == t.dtype
+        assert found.device == t.device
+        assert found.shape == t.shape
+        return bool((bits(found.cpu().to(torch.float64).numpy()) == bits(np.asarray(truth, np.float64))).all())
+
+    for call, args, arrays in (
+        (fastact.elu, (t, 0.5), (plain, 0.5)),
+        (fastact.mish.derivative, (t,), (plain,)),
+        (fastact.gelu.backward, (t, t), (plain, plain)),
+    ):
+        truth = call(*arrays, backend="cython")
+        for _ in range(2):
+            found = call(*args)
+            assert same(found, truth)
+        if layout not in ("expanded", "strided"):
+            assert found.stride() == torch.empty_like(t).stride()
+        if layout != "expanded":
+            out = torch.empty_like(t)
+            assert call(*args, out=out) is out
+            assert same(out, truth)
+    if layout != "expanded":
+        version = t._version
+        assert fastact.silu(t, out=t) is t
+        assert t._version > version
+        assert same(t, fastact.silu(plain, backend="cython"))
+
+
+@gpu
+def test_gpu_tensors_of_other_families(torch: Any) -> None:
+    pytest.importorskip("cupy")
+    x = torch.randn(64, 256, device="cuda")
+    host = x.cpu().numpy()
+    for found, truth in (
+        (fastact.swiglu(x), fastact.swiglu(host)),
+        (fastact.softmax(x), fastact.softmax(host)),
+        (fastact.softmax(x.T, axis=0), fastact.softmax(host.T, axis=0)),
+        (fastact.prelu.backward(x, x, x[0].clone())[1], fastact.prelu.backward(host, host, host[0])[1]),
+        (fastact.softmax_cross_entropy(x, torch.arange(64, device="cuda")), fastact.softmax_cross_entropy(host, np.arange(64))),
+    ):
+        assert isinstance(found, torch.Tensor)
+        np.testing.assert_allclose(found.cpu().numpy(), truth, rtol=1e-5, atol=1e-6)
+
+
+@gpu
+def test_gpu_torch_streams_and_graphs(torch: Any) -> None:
+    """On PyTorch's current stream, and captured by its graphs, with results from its pool."""
+    stream = torch.cuda.Stream()
+    x = torch.zeros(1 << 22, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        for _ in range(50):
+            x += 1
+        y = fastact.relu(x)
+    stream.synchronize()
+    assert float(y.min()) == 50.0
+    fastact.warmup(fastact.gelu, fastact.gelu.backward, backend="cupy")
+    x = torch.zeros(4099, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = fastact.gelu(x)
+        dx = fastact.gelu.backward(y, x)
+    for seed in (0, 1):
+        host = np.random.default_rng(seed).normal(0, 3, 4099).astype(np.float32)
+        x.copy_(torch.from_numpy(host))
+        graph.replay()
+        torch.cuda.synchronize()
+        truth = fastact.gelu(host, backend="cython")
+        assert (bits(y.cpu().numpy()) == bits(truth)).all()
+        assert (bits(dx.cpu().numpy()) == bits(fastact.gelu.backward(truth, host, backend="cython"))).all()
+
+
+@gpu
+def test_gpu_torch_autograd_is_not_bypassed(torch: Any) -> None:
+    x = torch.zeros(8, device="cuda", requires_grad=True)
+    with pytest.raises(TypeError, match=r"x requires a gradient.*detach"):
+        fastact.gelu(x)
+    with torch.no_grad():
+        assert not fastact.gelu(x).requires_grad
+    assert type(fastact.gelu(torch.nn.Parameter(x.detach(), requires_grad=False))) is torch.Tensor
+
+
+@gpu
+def test_gpu_in_a_new_thread(torch: Any) -> None:
+    """A thread in which nothing has used the device yet."""
+    x = torch.linspace(-3, 3, 4099, device="cuda")
+    truth = fastact.gelu(x)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: fastact.gelu(x), range(64)):
+            assert torch.equal(found, truth)
 
 
 @gpu

@@ -2,8 +2,8 @@
 
 PyTorch's CUDA tensors run as CuPy's arrays where compiled code does not serve them by itself: `takes_tensors`.
 
-A module for a kind of array has ``NAME``, ``owns(value)``, ``asarray(value)``, ``finish(result, given)``, ``run_elementwise`` and ``run_rowwise``.
-A library is consulted only if the program has imported it already.
+A module for a kind of array has ``NAME``, ``owns(value)``, ``asarray(value)``, ``finish(result, given)``, ``run_elementwise`` and
+``run_rowwise``. A library is consulted only if the program has imported it already.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ def takes_tensors(call: Callable[..., Any]) -> Callable[..., Any]:
         if "torch" in sys.modules:
             torch = _module("torch")
             if torch.library() is not None and torch.among(args, kwargs):
-                label = function.__name__ + f".{call.__name__}" * (not call.__name__.startswith("_"))
+                public = not call.__name__.startswith("_")
+                called = getattr(function, call.__name__) if public else function
+                label = function.__name__ + f".{call.__name__}" * public
                 entry = function if call.__name__ == "_general" and hasattr(function, "attempt") else None
-                return torch.serve(functools.partial(call, function), label, args, kwargs, entry)
+                return torch.serve(functools.partial(call, function), called, label, args, kwargs, entry)
         return call(function, *args, **kwargs)
 
     return takes

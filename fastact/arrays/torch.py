@@ -7,6 +7,7 @@ autograd, so tensors that require them are refused, as what is not recorded woul
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,9 +26,11 @@ def library() -> Any:
     return torch if hasattr(torch, "Tensor") else None  # while it is being imported there is no such thing yet
 
 
-def _each(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """All arguments, and what stands in tuples and lists of them, with something to call it by."""
-    for name, value in (*((f"argument {i}", a) for i, a in enumerate(args)), *kwargs.items()):
+def _each(args: Sequence[Any], kwargs: Mapping[str, Any], function: Any = None) -> Iterator[tuple[str, Any]]:
+    """All arguments, and what stands in tuples and lists of them, by the names that `function` has for them."""
+    names = list(inspect.signature(function).parameters) if function is not None else []
+    names += [f"argument {i}" for i in range(len(names), len(args))]
+    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
         if isinstance(value, (tuple, list)):
             yield from ((f"{name}[{i}]", v) for i, v in enumerate(value))
         else:
@@ -40,15 +43,15 @@ def among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     return any(isinstance(value, tensor) and value.is_cuda for _, value in _each(args, kwargs))
 
 
-def serve(function: Callable[..., Any], label: str, args: tuple[Any, ...], kwargs: dict[str, Any], entry: Any = None) -> Any:
+def serve(function: Callable[..., Any], called: Any, label: str, args: tuple[Any, ...], kwargs: dict[str, Any], entry: Any = None) -> Any:
     """Call `function` on CUDA tensors; the results are tensors.
 
     Parameters
     ----------
     function
         Takes CuPy arrays for them.
-    label
-        What it is called in messages.
+    called, label
+        What was called, and its name in messages.
     args, kwargs
         Its arguments.
     entry : compiled.Entry, optional
@@ -64,7 +67,7 @@ def serve(function: Callable[..., Any], label: str, args: tuple[Any, ...], kwarg
         If the call needs CuPy, and it is not there.
     """
     torch = library()
-    device = _checked(torch, label, args, kwargs)
+    device = _checked(torch, called, label, args, kwargs)
     compiled.cuda_arrays(prepare, torch=_facts(torch))
     if entry is not None and (found := _elementwise(torch, entry, args, kwargs)) is not None:
         return found
@@ -83,10 +86,10 @@ def _facts(torch: Any) -> tuple[Any, ...]:
     return torch.Tensor, kinds, torch.empty_like, raw, torch.is_grad_enabled, torch.autograd.graph.increment_version
 
 
-def _checked(torch: Any, label: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+def _checked(torch: Any, called: Any, label: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     """The device of all tensors."""
     devices = {}
-    for name, value in _each(args, kwargs):
+    for name, value in _each(args, kwargs, called):
         if isinstance(value, torch.Tensor):
             if not value.is_cuda:
                 raise TypeError(f"{label}: arrays of different kinds: {name} is a tensor on {value.device}, others are on CUDA devices")
@@ -96,9 +99,11 @@ def _checked(torch: Any, label: str, args: Sequence[Any], kwargs: Mapping[str, A
                     "pass x.detach(), or call under torch.no_grad()"
                 )
             devices[name] = value.get_device()
-        elif hasattr(value, "__array_interface__") and getattr(value, "ndim", 0) or hasattr(value, "__cuda_array_interface__"):
+        elif (hasattr(value, "__array_interface__") and value.ndim > 0) or hasattr(value, "__cuda_array_interface__"):
             kind = f"{type(value).__module__}.{type(value).__qualname__}"
-            raise TypeError(f"{label}: arrays of different kinds: {name} is a {kind}, others are CUDA tensors; convert them to one kind first")
+            raise TypeError(
+                f"{label}: arrays of different kinds: {name} is a {kind}, others are CUDA tensors; convert them to one kind first"
+            )
     if len(set(devices.values())) > 1:
         listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
         raise ValueError(f"{label}: the tensors are on different devices: {listed}; move them to one")
@@ -129,9 +134,9 @@ def _elementwise(torch: Any, entry: Any, args: tuple[Any, ...], kwargs: dict[str
 
     rest = {name: value for name, value in kwargs.items() if name != "out"}
     given = tuple(map(lined, args))
-    results = [None if o is None else lined(o) for o in outs]
+    results: list[Any] = [None if o is None else lined(o) for o in outs]
     # Not every result lies as it has to: those that had to be copied are filled at the end.
-    there = [o is not None and r.data_ptr() == o.data_ptr() for o, r in zip(outs, results, strict=True)]
+    there = [o is not None and o.data_ptr() == r.data_ptr() for o, r in zip(outs, results, strict=True)]
     wanted = tuple(r if t else None for r, t in zip(results, there, strict=True))
     found = entry.attempt(given, {**rest, "out": wanted if isinstance(out, tuple) else wanted[0]} if any(there) else rest)
     if found is None and any(there):  # it overlaps an input without being it

@@ -80,7 +80,8 @@ def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: s
     real, inputs = working_type(kind, wide), range(operation.inputs)
     takes = [f"const void *in{i}, {real} number{i}" for i in inputs] + [f"void *out{i}" for i in range(operation.outputs)]
     return (
-        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(takes)}, long long n, long long access) {{\n{WAITS * overlap}'
+        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(takes)}, long long n, long long access) {{\n'
+        f"{WAITS * overlap}"
         f"    const void *const in[] = {{{', '.join(f'in{i}' for i in inputs)}}};\n"
         f"    const {real} number[] = {{{', '.join(f'number{i}' for i in inputs)}}};\n"
         f"    void *const out[] = {{{', '.join(f'out{i}' for i in range(operation.outputs))}}};\n"
@@ -399,6 +400,7 @@ class CupyBackend:
             `params` are numbers, cast to the storage type, or such arrays. Outputs are stored as `kind`, and may be one of the inputs, but
             not overlap one otherwise; only the terms of gradients with respect to learnable parameters are in the working type.
         """
+
         def run(arrays: Sequence[Any], params: Sequence[Any], outs: Sequence[Any]) -> None:
             device, n = int(arrays[0].device.id), int(arrays[0].size)
             if n == 0:
