@@ -154,7 +154,7 @@ def wanted(call: Any, *arrays: np.ndarray, **options: Any) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("kind", ["bfloat16", "float32", "float64"])
 def test_fast_path(fake: Any, kind: str) -> None:
     """From the second call on compiled code serves: every direction, out=, parameters, accuracies, sizes."""
     x, grad = samples(kind), samples(kind)[::-1].copy()
@@ -369,6 +369,13 @@ def test_tensors_of_other_families(torch: Any, fake: Any) -> None:
     assert fastact.softmax(half).dtype is torch.bfloat16
 
 
+class Hollow(FakeTensor):
+    """A wrapper, as tensors that are spread over devices."""
+
+    def data_ptr(self) -> int:
+        return 0
+
+
 def test_what_tensors_are_refused(torch: Any, fake: Any) -> None:
     x = samples("float32")
     there = FakeTensor(x)
@@ -378,6 +385,7 @@ def test_what_tensors_are_refused(torch: Any, fake: Any) -> None:
         (lambda: fastact.gelu.backward(there, FakeTensor(x, 1)), ValueError, "different devices: grad on 0, x on 1"),
         (lambda: fastact.gelu.backward(FakeTensor(x, -1), there), TypeError, "different kinds: grad is a tensor on cpu"),
         (lambda: fastact.gelu.backward(x, there), TypeError, "different kinds: grad is a numpy.ndarray"),
+        (lambda: fastact.gelu(Hollow(x)), TypeError, "x is a Hollow without memory of its own"),
         (lambda: fastact.gelu(there, backend="cython"), ValueError, "takes numpy arrays"),
         (lambda: fastact.gelu(there, out=FakeTensor(x[1:])), ValueError, "out has shape"),
     ):
@@ -486,15 +494,14 @@ def test_damaged_cache(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_warmup(fake: Any, torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Afterwards calls compile and load nothing, so they can be captured."""
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(tmp_path / "cache"))
-    fastact.warmup(fastact.gelu, "silu", fastact.mish.backward, fastact.softmax, dtypes=["float32", "bfloat16"], backend="cupy", device=1)
+    fastact.warmup(fastact.gelu, "silu", fastact.mish.backward, fastact.softmax, dtypes=["bfloat16"], backend="cupy", device=1)
     before = fake.compiler.compiled
-    assert before == 8
+    assert before == 4
     with fake.cupy.cuda.Device(1):
-        for kind in ("float32", "bfloat16"):
-            x = samples(kind).view(FakeArray)
-            x.number = 1
-            fastact.gelu(x), fastact.silu(x), fastact.mish.backward(x, x)
-            fastact.gelu(FakeTensor(samples(kind), 1))
+        x = samples("bfloat16").view(FakeArray)
+        x.number = 1
+        fastact.gelu(x), fastact.silu(x), fastact.mish.backward(x, x)
+        fastact.gelu(FakeTensor(samples("bfloat16"), 1))
         with monkeypatch.context() as m:
             m.setattr(compiled, "load_cuda", None)
             fastact.gelu(x), fastact.silu(x), fastact.mish.backward(x, x)

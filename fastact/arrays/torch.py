@@ -60,7 +60,7 @@ def serve(function: Callable[..., Any], called: Any, label: str, args: tuple[Any
     Raises
     ------
     TypeError
-        If a tensor requires a gradient while gradients are recorded, or there are arrays of other kinds as well.
+        If a tensor requires a gradient while gradients are recorded, stands for others, or there are arrays of other kinds as well.
     ValueError
         If the tensors are on different devices.
     RuntimeError
@@ -97,6 +97,10 @@ def _checked(torch: Any, called: Any, label: str, args: Sequence[Any], kwargs: M
                 raise TypeError(
                     f"{label}: {name} requires a gradient, which would be lost, as fastact does not record for autograd: "
                     "pass x.detach(), or call under torch.no_grad()"
+                )
+            if value.numel() and not value.data_ptr():
+                raise TypeError(
+                    f"{label}: {name} is a {type(value).__name__} without memory of its own; pass the tensors that it stands for"
                 )
             devices[name] = value.get_device()
         elif (hasattr(value, "__array_interface__") and value.ndim > 0) or hasattr(value, "__cuda_array_interface__"):

@@ -434,7 +434,7 @@ cdef object see_torch(object a, OnDevice *seen):
     if seen.n == 1 and a.is_neg():  # a view that is to be read with its sign changed: of more elements it would not lie in order
         return None
     seen.pointer, seen.device = a.data_ptr(), a.get_device()
-    return a.shape
+    return a.shape if seen.pointer or not seen.n else None
 
 
 cdef inline object see(object a, bint torch, OnDevice *seen):
