@@ -24,33 +24,36 @@ from fastact.backends import nvrtc
 SHIM = Path(__file__).with_name("host_shim.hpp")
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-march=native", "-ffp-contract=off", "-fwrapv", "-Wno-unknown-pragmas")
-ENTRY = re.compile(r'extern "C" __global__ void __launch_bounds__\(\d+\) (\w+)\(([^)]*)\)')
+ENTRY = re.compile(r'extern "C" __global__ void (?:__cluster_dims__\((\d+), 1, 1\) )?__launch_bounds__\([\d, ]+\) (\w+)\(([^)]*)\)')
 
 
 def launchers(text: str) -> Iterator[str]:
     """For each entry point a function that runs its whole grid."""
-    for name, parameters in ENTRY.findall(text):
+    for cluster, name, parameters in ENTRY.findall(text):
         call = f"{name}({', '.join(p.split()[-1].lstrip('*') for p in parameters.split(','))})"
-        yield f'extern "C" void launch_{name}(unsigned grid, unsigned block, {parameters}) {{ launch(grid, block, [=] {{ {call}; }}); }}'
+        head = f'extern "C" void launch_{name}(unsigned grid, unsigned block, unsigned shared, {parameters})'
+        yield f"{head} {{ launch(grid, block, {cluster or 1}, shared, [=] {{ {call}; }}); }}"
 
 
 def build(text: str, path: Path) -> None:
     """Compile CUDA text to a shared library."""
     assert COMPILER, "a C++ compiler"
-    barriers = "#define FASTACT_HOST_BARRIERS\n" if any(word in text for word in ("__syncthreads", "__shfl", "__ballot")) else ""
+    barriers = "#define FASTACT_HOST_BARRIERS\n" if re.search("__sync|__shfl|__ballot|cluster_", text) else ""
     source = path.with_suffix(".cpp")
     source.write_text("\n".join([barriers + SHIM.read_text(), text, "using namespace fastact;", *launchers(text)]))
     subprocess.run([COMPILER, *FLAGS, "-o", path, source], check=True)
 
 
-def launch(library: ctypes.CDLL, entry: str, grid: int, block: int, args: tuple[Any, ...]) -> None:
+def launch(library: ctypes.CDLL, entry: str, grid: int, block: int, args: tuple[Any, ...], shared: int = 0) -> None:
     """Run a kernel of a library: integers and pointers as 64 bits, NumPy's floats as they are.
 
-    A vector access at a misaligned address, which would end the program on a GPU, is an error.
+    A vector access at a misaligned address, which would end the program on a GPU, is an error, as is a barrier that not all come to.
     """
     kinds: dict[type, Any] = {int: ctypes.c_longlong, np.float32: ctypes.c_float, np.float64: ctypes.c_double}
-    getattr(library, f"launch_{entry}")(ctypes.c_uint(grid), ctypes.c_uint(block), *(kinds[type(a)](a) for a in args))
-    assert not library.misaligned()
+    getattr(library, f"launch_{entry}")(
+        ctypes.c_uint(grid), ctypes.c_uint(block), ctypes.c_uint(shared), *(kinds[type(a)](a) for a in args)
+    )
+    assert not library.faults_found()
 
 
 def bits(x: Any) -> np.ndarray:
@@ -106,7 +109,7 @@ class FakeKernel:
         pass
 
     def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int = 0) -> None:
-        launch(self.library, self.name, *grid, *block, args)
+        launch(self.library, self.name, *grid, *block, args, shared_mem)
 
 
 class FakeModule:

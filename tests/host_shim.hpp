@@ -1,12 +1,15 @@
 // What CUDA text needs to compile as plain C++ and run on the CPU, thread by thread: enough to judge its arithmetic and its
 // indices. Kernels with barriers get a stack for each thread of a block, block after block.
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 #define FASTACT_HOST
 #define __global__
 #define __device__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __shared__ static
+#define __cluster_dims__(blocks, y, z)
 
 struct Index {
     unsigned x;
@@ -34,7 +37,7 @@ static inline float __double2float_rz(double x) {
 
 // What inline PTX does on the device, a fault at a misaligned address included.
 static int faults;
-extern "C" int misaligned() { return faults; }
+extern "C" int faults_found() { return faults; }
 template <class P> static inline P *checked(P *p) {
     faults += reinterpret_cast<unsigned long long>(p) % 16 != 0;
     return p;
@@ -54,7 +57,8 @@ static inline unsigned short half_from_float(float x) {
 }
 
 #ifdef FASTACT_HOST_BARRIERS
-// The threads of a block are stacks of their own that take turns: each runs until it waits for others, in the order of their numbers.
+// The threads of a cluster of blocks are stacks of their own that take turns: each runs until it waits for others, in the order of their
+// numbers, or from the last to the first: what depends on that order is a fault that a test sees.
 #include <setjmp.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -63,86 +67,206 @@ struct Fiber {
     jmp_buf here;
     char *stack;
     bool started, done;
-    unsigned long block, warp;  // how often it has waited for its block, and for its warp
+    unsigned long block, warp;       // how often it has waited for its block, and for its warp
+    unsigned long arrived, waited;  // at the barrier of its cluster
 };
 static jmp_buf scheduler;
-static Fiber fibers[1024];
-static unsigned self;
+static const unsigned MOST_BLOCK = 1024, MOST_CLUSTER = 16;
+static Fiber *fibers;  // of all blocks of a cluster
+static unsigned self, cluster_blocks, shared_bytes;
+static bool descending;
+static unsigned long moves;  // waits that are over
 static void (*body)(const void *);
 static const void *body_of;
+extern "C" void last_first(int yes) { descending = yes; }
+
+static void fault(const char *what) {
+    if (!faults++) fprintf(stderr, "block %u, thread %u: %s\n", blockIdx.x, threadIdx.x, what);
+}
+static unsigned first_of_block() { return self / blockDim.x * blockDim.x; }
 
 static void yield() {
     if (!_setjmp(fibers[self].here)) _longjmp(scheduler, 1);
 }
 // Waits until everyone of [first, last) who still runs has come as far. A barrier that only some reach is a fault.
-static void meet(unsigned long Fiber::*count, unsigned first, unsigned last) {
-    const unsigned long mine = ++(fibers[self].*count);
-    for (unsigned tries = 0;; tries++) {
+static void meet(unsigned long Fiber::*count, unsigned first, unsigned last, unsigned long mine) {
+    for (;; yield()) {
         bool all = true;
         for (unsigned t = first; t < last; t++) {
-            faults += fibers[t].done && fibers[t].*count < mine;
+            if (fibers[t].done && fibers[t].*count < mine) fault("others ended without coming to this barrier");
             all &= fibers[t].done || fibers[t].*count >= mine;
         }
-        if (all) return;
-        if (tries > 100000) abort();  // they wait for one another
-        yield();
+        if (all) break;
     }
+    moves++;
 }
-static inline void __syncthreads() { meet(&Fiber::block, 0, blockDim.x); }
+static void meet_warp() {
+    const unsigned from = first_of_block(), first = from + (threadIdx.x & ~31u), end = from + blockDim.x;
+    meet(&Fiber::warp, first, first + 32 < end ? first + 32 : end, ++fibers[self].warp);
+}
+static inline void __syncthreads() { meet(&Fiber::block, first_of_block(), first_of_block() + blockDim.x, ++fibers[self].block); }
+static inline void __syncwarp(unsigned = 0xffffffffu) { meet_warp(); }
 template <class T> static T shuffled(T value, unsigned from) {
-    static T slot[2][1024];
+    static T slot[2][MOST_CLUSTER * MOST_BLOCK];
     static_assert(sizeof(T) <= 8);
-    const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
+    const unsigned turn = fibers[self].warp & 1, first = first_of_block();
     slot[turn][self] = value;
-    meet(&Fiber::warp, first, last);
-    return from < last ? slot[turn][from] : value;
+    meet_warp();
+    return from < blockDim.x ? slot[turn][first + from] : value;
 }
-template <class T> static T __shfl_xor_sync(unsigned, T value, int lanes) { return shuffled(value, self ^ static_cast<unsigned>(lanes)); }
+template <class T> static T __shfl_xor_sync(unsigned, T value, int lanes) { return shuffled(value, threadIdx.x ^ static_cast<unsigned>(lanes)); }
+template <class T> static T __shfl_sync(unsigned, T value, int lane, int width = 32) {
+    return shuffled(value, threadIdx.x - threadIdx.x % static_cast<unsigned>(width) + static_cast<unsigned>(lane) % static_cast<unsigned>(width));
+}
 
 static unsigned __ballot_sync(unsigned, bool one) {
-    static unsigned char slot[2][1024];
-    const unsigned turn = fibers[self].warp & 1, first = self & ~31u, last = first + 32 < blockDim.x ? first + 32 : blockDim.x;
+    static unsigned char slot[2][MOST_CLUSTER * MOST_BLOCK];
+    const unsigned turn = fibers[self].warp & 1, from = self - (threadIdx.x & 31u);
     slot[turn][self] = one;
-    meet(&Fiber::warp, first, last);
+    meet_warp();
     unsigned word = 0;
-    for (unsigned t = first; t < last; t++) word |= static_cast<unsigned>(slot[turn][t]) << (t - first);
+    for (unsigned t = 0; t < 32 && (threadIdx.x & ~31u) + t < blockDim.x; t++) word |= static_cast<unsigned>(slot[turn][from + t]) << t;
     return word;
+}
+static inline int __any_sync(unsigned, bool one) { return __ballot_sync(0xffffffffu, one) != 0; }
+static inline int __all_sync(unsigned, bool one) { return __ballot_sync(0xffffffffu, !one) == 0; }
+static inline int __syncthreads_or(int one) {
+    static unsigned char any[2][MOST_CLUSTER];
+    const unsigned turn = fibers[self].block & 1, rank = self / blockDim.x;
+    if (one) any[turn][rank] = 1;
+    __syncthreads();
+    const int found = any[turn][rank];
+    __syncthreads();
+    any[turn][rank] = 0;
+    return found;
+}
+
+// ---- the shared memory of each block of a cluster, and what blocks do together (kernels/cuda/cluster.cuh)
+static const unsigned GUARD = 256;
+static unsigned char *memories[MOST_CLUSTER];
+static unsigned char *block_memory() { return memories[self / blockDim.x]; }
+static int cluster_rank() { return static_cast<int>(self / blockDim.x); }
+static void cluster_arrive() {
+    Fiber &f = fibers[self];
+    if (f.arrived++ != f.waited) fault("a second arrival without a wait");
+}
+static void cluster_wait() {
+    Fiber &f = fibers[self];
+    if (f.arrived != ++f.waited) fault("a wait without an arrival");
+    meet(&Fiber::arrived, 0, cluster_blocks * blockDim.x, f.waited);
+}
+static bool in_own_memory(const void *p, size_t bytes) {
+    const unsigned char *const at = static_cast<const unsigned char *>(p), *const own = block_memory();
+    return at >= own && at + bytes <= own + shared_bytes;
+}
+template <class T> static T *in_block(T *p, int rank) {
+    if (!fibers[self].waited) fault("something is given to a block that may not have started");
+    if (rank < 0 || rank >= static_cast<int>(cluster_blocks)) abort();
+    if (!in_own_memory(p, sizeof(T))) abort();
+    if (fibers[rank * blockDim.x].done) fault("something is given to a block that has ended");
+    return reinterpret_cast<T *>(memories[rank] + (reinterpret_cast<unsigned char *>(p) - block_memory()));
+}
+
+// An arrival's state: 1 once prepared, 2 once it expects, bytes to come from bit 8 on. Copies are made when somebody waits, not before: who
+// does not wait reads what is no number.
+struct Copy {
+    void *to;
+    const void *from;
+    unsigned bytes;
+    unsigned long long *state;
+};
+static Copy copies[1024];
+static unsigned many_copies;
+static void arrival_prepare(unsigned long long *state) {
+    if (!in_own_memory(state, 8)) abort();
+    *state = 1;
+}
+static void arrival_expect(unsigned long long *state, unsigned bytes) {
+    if (*state != 1) fault("an arrival that is not prepared, or expects twice");
+    *state = 3 | static_cast<unsigned long long>(bytes) << 8;
+}
+static void arrival_copy(void *to, const void *from, unsigned bytes, unsigned long long *state) {
+    const auto off = [](const void *p) { return reinterpret_cast<unsigned long long>(p) % 16 != 0; };
+    if (off(to) || off(from) || bytes % 16 || !bytes) fault("a copy off the borders of 16 bytes");
+    if ((*state & 255) != 3 || *state >> 8 < bytes) fault("a copy of more than was expected");
+    if (!in_own_memory(to, bytes) || many_copies == sizeof copies / sizeof *copies) abort();
+    *state -= static_cast<unsigned long long>(bytes) << 8;
+    copies[many_copies++] = {to, from, bytes, state};
+}
+static void arrival_wait(unsigned long long *state) {
+    while ((*state & 255) != 3) yield();
+    moves++;
+    if (*state >> 8) fault("more was expected than is copied");  // it would wait for ever
+    for (unsigned i = 0; i < many_copies;) {
+        if (copies[i].state == state) {
+            __builtin_memcpy(copies[i].to, copies[i].from, copies[i].bytes);
+            copies[i] = copies[--many_copies];
+        } else i++;
+    }
 }
 
 static void enter() {
     body(body_of);
-    fibers[self].done = true;
+    Fiber &f = fibers[self];
+    if (f.arrived != f.waited) fault("ends without waiting for its cluster");
+    f.done = true, moves++;
     _longjmp(scheduler, 1);
 }
-template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel kernel) {
-    blockDim.x = block, gridDim.x = grid;
+static void run_cluster(unsigned threads) {
+    for (unsigned t = 0; t < threads; t++) {
+        Fiber &f = fibers[t];
+        f.started = f.done = false, f.block = f.warp = f.arrived = f.waited = 0;
+    }
+    static bool running;  // static: what a jump leaves alone
+    static unsigned turn, of, first;
+    static unsigned long before;
+    of = threads, first = blockIdx.x, before = moves;
+    for (running = true; running;) {
+        running = false;
+        for (turn = 0; turn < of; turn++) {
+            self = descending ? of - 1 - turn : turn;
+            Fiber &f = fibers[self];
+            if (f.done) continue;
+            running = true, threadIdx.x = self % blockDim.x, blockIdx.x = first + self / blockDim.x;
+            if (_setjmp(scheduler)) continue;
+            if (f.started) _longjmp(f.here, 1);
+            f.started = true;
+            const size_t room = 1 << 17;
+            if (!f.stack) f.stack = static_cast<char *>(malloc(room));
+            getcontext(&f.context);
+            f.context.uc_stack.ss_sp = f.stack, f.context.uc_stack.ss_size = room, f.context.uc_link = nullptr;
+            makecontext(&f.context, enter, 0);
+            setcontext(&f.context);
+        }
+        if (running && before == moves) {
+            fault("all wait for one another");
+            break;
+        }
+        before = moves;
+    }
+    if (many_copies) fault("copies that nobody has waited for");
+    many_copies = 0;
+}
+template <class Kernel> static void launch(unsigned grid, unsigned block, unsigned cluster, unsigned shared, Kernel kernel) {
+    blockDim.x = block, gridDim.x = grid, cluster_blocks = cluster, shared_bytes = shared;
     body = [](const void *k) { (*static_cast<const Kernel *>(k))(); };
     body_of = &kernel;
-    if (block > sizeof fibers / sizeof *fibers) abort();
-    for (blockIdx.x = 0; blockIdx.x < grid; blockIdx.x++) {
-        for (unsigned t = 0; t < block; t++) fibers[t].started = fibers[t].done = false, fibers[t].block = fibers[t].warp = 0;
-        static bool running;  // static: what a jump leaves alone
-        for (running = true; running;) {
-            running = false;
-            for (self = 0; self < block; self++) {
-                Fiber &f = fibers[self];
-                if (f.done) continue;
-                running = true, threadIdx.x = self;
-                if (_setjmp(scheduler)) continue;
-                if (f.started) _longjmp(f.here, 1);
-                f.started = true;
-                const size_t room = 1 << 17;
-                if (!f.stack) f.stack = static_cast<char *>(malloc(room));
-                getcontext(&f.context);
-                f.context.uc_stack.ss_sp = f.stack, f.context.uc_stack.ss_size = room, f.context.uc_link = nullptr;
-                makecontext(&f.context, enter, 0);
-                setcontext(&f.context);
-            }
-        }
+    if (!fibers) fibers = static_cast<Fiber *>(calloc(MOST_CLUSTER * MOST_BLOCK, sizeof(Fiber)));
+    if (block > MOST_BLOCK || cluster > MOST_CLUSTER || grid % cluster) abort();
+    for (unsigned r = 0; r < cluster; r++) memories[r] = static_cast<unsigned char *>(aligned_alloc(128, (shared + 127) / 128 * 128 + GUARD));
+    for (unsigned at = 0; at < grid; at += cluster) {
+        for (unsigned r = 0; r < cluster; r++) memset(memories[r], 0xff, shared + GUARD);  // not a number
+        blockIdx.x = at;
+        run_cluster(block * cluster);
+        for (unsigned r = 0; r < cluster; r++)
+            for (unsigned i = 0; i < GUARD; i++)
+                if (memories[r][shared + i] != 0xff) fault("written beyond the shared memory");
     }
+    for (unsigned r = 0; r < cluster; r++) free(memories[r]);
 }
 #else
-template <class Kernel> static void launch(unsigned grid, unsigned block, Kernel kernel) {
+static unsigned char *block_memory() { return nullptr; }
+template <class Kernel> static void launch(unsigned grid, unsigned block, unsigned, unsigned, Kernel kernel) {
     blockDim.x = block, gridDim.x = grid;
     for (blockIdx.x = 0; blockIdx.x < grid; blockIdx.x++)
         for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) kernel();
