@@ -228,7 +228,7 @@ def walk(shape: tuple[int, ...], strides: Mapping[str, tuple[int, ...]], kept: S
     lead
         The array in whose memory order the elements are visited.
     """
-    axes = sorted((d for d in range(len(shape)) if shape[d] != 1), key=lambda d: -abs(strides[lead][d]))
+    axes = sorted((d for d in range(len(shape)) if shape[d] != 1), key=lambda d: -(abs(strides[lead][d]) or math.inf))
     groups = []
     for wanted in (True, False):
         merged: list[tuple[int, dict[str, int]]] = []
