@@ -17,6 +17,7 @@ import fastact
 from fastact.backends import cupy as adapter
 from fastact.backends import stages
 from fastact.backends.numpy import NumpyBackend
+from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS
 from fastact.rows import Rows, Spread
 
@@ -533,6 +534,50 @@ def test_one_pass(fake: Any, plans: list[stages.Plan]) -> None:
     for one, right in zip(found[1:], wanted[1:], strict=True):
         assert one.shape == np.shape(right)
         np.testing.assert_allclose(one, right, rtol=2e-7, atol=1e-6)
+
+
+def check_cheaper(name: str) -> None:
+    """Where sums have cheaper terms: each of them as close as it says, and dx to the bit."""
+    definition, f, rng = DEFINITIONS[name], getattr(fastact, name), np.random.default_rng(5)
+    x = np.concatenate(
+        [rng.normal(0, 2, 3000), rng.normal(0, 1, 1000) * 10 ** rng.uniform(-8, 4, 1000), [0.0, -0.0, np.inf, -np.inf, np.nan]]
+    )
+    x, grad = x.astype(np.float32), rng.normal(0, 1, x.size).astype(np.float32)
+    scale = rng.uniform(0.5, 2, x.size)
+    params = [
+        np.asarray(v * scale, np.float32)
+        for v in (definition.examples[0] if None in definition.params.values() else definition.params.values())
+    ]
+    found = f.backward(*map(there, (grad, x, *params)))
+    compiled = f.backward(grad, x, *params, backend="cython")
+    assert (bits(found[0]) == bits(np.asarray(compiled[0]))).all()
+    wanted = f.backward(*(np.asarray(v, np.float64) for v in (grad, x, *params)), backend="numpy")
+    finite = np.isfinite(x)
+    for i, (term, exactly, right) in enumerate(zip(found[1:], compiled[1:], wanted[1:], strict=True)):
+        np.testing.assert_allclose(term[~finite], exactly[~finite], rtol=8 * 2.0**-23)
+        bound = 8 * 2.0**-23 * np.abs(right)
+        if name == "snake":
+            alpha = params[0].astype(np.float64)
+            z = np.abs(alpha * x)
+            bound = np.where(z < 0.5, bound / 2, 2.0**-22 * (1 + z) * np.abs(grad) / alpha**2)
+        error = np.abs(term[finite].astype(np.float64) - right[finite])
+        over = error - bound[finite] - 1e-37
+        worst = np.argmax(over)
+        assert over[worst] <= 0, f"gradient {i}: {term[finite][worst]} for {right[finite][worst]} at {x[finite][worst]}"
+
+
+CHEAPER = [name for name in DEFINITIONS if f"{name}_sums" in lower.parse().functions]
+
+
+@pytest.mark.parametrize("name", [n for n in CHEAPER if n in ("snake", "pau_a")])
+def test_cheaper_terms(fake: Any, name: str) -> None:
+    check_cheaper(name)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", CHEAPER)
+def test_all_cheaper_terms(fake: Any, name: str) -> None:
+    check_cheaper(name)
 
 
 def test_plans() -> None:

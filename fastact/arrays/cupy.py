@@ -156,7 +156,10 @@ def _spread(
     results = [empty(x) if out is None else out for out in outs[:stored]]
     arrays = {name: _apart(a, results) for name, a in arrays.items()}
     numbers = {f"p_{n}": p for n, p in params.items() if isinstance(p, NUMBER)}
-    call = f"defs::{operation.function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
+    function, cheaper = operation.function, f"{definition.name}_sums"
+    if learned and cheaper in backend.program.functions and not wide and x.dtype.name != "float64":
+        function = cheaper  # the same dx, and terms without the digits that sums have no use for
+    call = f"defs::{function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
     values = [f"r.{field}" for field in FIELDS[: operation.outputs]] if operation.outputs > 1 else ["r"]
     gives = tuple((f"y{i}", value) for i, value in enumerate(values[:stored]))
     terms = dict(zip(learned, values[stored:], strict=True))
@@ -169,7 +172,7 @@ def _spread(
         last = i == len(groups) - 1
         sums, wholes = (tuple(terms[learned[n]] for n in some) for some in (asked, over_all))
         stage = Stage(
-            (operation.function,), tuple(arrays), tuple(numbers), f"const auto r = {call};", gives if last else (), sums, wholes
+            (function,), tuple(arrays), tuple(numbers), f"const auto r = {call};", gives if last else (), sums, wholes
         )  # fmt: skip
         given = arrays | {f"y{j}": r for j, r in enumerate(results)} if last else arrays
         found = backend.run_stage(stage, x.dtype.name, wide, given, numbers, kept, lead="x")

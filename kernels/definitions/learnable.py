@@ -1059,6 +1059,22 @@ def rational_gradients(m: Any, s: Any, g: Any, p: Any, p_low: Any, q: Any, q_low
     )
 
 
+@primitive
+def rational_terms(m: Any, s: Any, g: Any, p: Any, q: Any, u: Any) -> Any:
+    """`rational_gradients` where they are summed: without low parts, within 8 ULP."""
+    t0 = 1.0 / q
+    t1 = t0 * m
+    t2 = t1 * m
+    t3 = t2 * m
+    t4 = t3 * m
+    w1 = (-p * t0) * t0 * u
+    w2 = w1 * u
+    w3 = w2 * u
+    w4 = w3 * u
+    ss = s * s
+    return t0 * ss * ss, t1 * ss * s, t2 * ss, t3 * s, t4, t4 * m * g, w1 * ss, w2 * s, w3, w4 * g
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / "
     "(1 + abs(b1 * x) + abs(b2 * x**2) + abs(b3 * x**3) + abs(b4 * x**4))",
@@ -1117,6 +1133,29 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     q, q_low, _dq, _dq_low = safe_absolute(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, abs(m))
     return ga0, ga1, ga2, ga3, ga4, ga5, sign_of(b1) * h1, sign_of(b2) * h2, sign_of(b3) * h3, sign_of(b4) * h4
+
+
+@primitive
+def pau_a_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, abs(m))
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign_of(b1) * h1),
+        grad * (sign_of(b2) * h2),
+        grad * (sign_of(b3) * h3),
+        grad * (sign_of(b4) * h4),
+    )
 
 
 @activation(
@@ -1178,6 +1217,29 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
 
+@primitive
+def pau_b_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign * h1),
+        grad * (sign * h2),
+        grad * (sign * h3),
+        grad * (sign * h4),
+    )
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (0.1 + abs(x * (b1 + x * (b2 + x * (b3 + x * b4)))))",
     display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 0.1 + abs(b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4)",
@@ -1237,6 +1299,29 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
 
+@primitive
+def pau_c_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign * h1),
+        grad * (sign * h2),
+        grad * (sign * h3),
+        grad * (sign * h4),
+    )
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (1 + x * (b1 + x * (b2 + x * (b3 + x * b4))))",
     display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 1 + b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4",
@@ -1293,3 +1378,14 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     q, q_low, _dq, _dq_low = unsafe(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
     return ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4
+
+
+@primitive
+def pau_nonsafe_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return dx, grad * t0, grad * t1, grad * t2, grad * t3, grad * t4, grad * t5, grad * h1, grad * h2, grad * h3, grad * h4
