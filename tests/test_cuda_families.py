@@ -566,7 +566,34 @@ def check_cheaper(name: str) -> None:
         assert over[worst] <= 0, f"gradient {i}: {term[finite][worst]} for {right[finite][worst]} at {x[finite][worst]}"
 
 
+def check_half(name: str, kind: str) -> None:
+    """Cheaper gradients for halves: dx rounded once, but for what next to a root counts in units of its parts; sums to half precision."""
+    definition, f, rng = DEFINITIONS[name], getattr(fastact, name), np.random.default_rng(6)
+    dtype, top = DTYPES[kind], 4 if kind == "float16" else 20
+    x = np.concatenate([rng.normal(0, 2, 6000), rng.normal(0, 1, 2000) * 10 ** rng.uniform(-3, top, 2000), [0.0, -0.0]]).astype(dtype)
+    grad = rng.normal(0, 1, x.size).astype(dtype)
+    for values in definition.examples or [tuple(definition.params.values())]:
+        params = [np.asarray(v, np.float32).astype(dtype) for v in values]
+        found = f.backward(*map(there, (grad, x, *params)))
+        again = f.backward(*map(there, (grad, x, *params)))
+        exact = [np.asarray(v, np.float64) for v in (grad, x, *params)]
+        dx, *terms = f.backward(*exact[:2], *(np.full(x.size, v) for v in exact[2:]), backend="numpy")
+        unit = 2.0 ** (-11 if kind == "float16" else -8)
+        smallest = 2.0 ** (-24 if kind == "float16" else -133)
+        error, slope = np.abs(found[0].astype(np.float64) - dx), np.abs(dx / np.where(exact[0] == 0, 1, exact[0]))
+        bound = 1.04 * unit * np.abs(dx) + smallest + np.where(slope < 0.1, 2.0**-20 * np.abs(exact[0]), 0)
+        worst = np.argmax(error - bound)
+        assert error[worst] <= bound[worst], f"dx {found[0][worst]} for {dx[worst]} at {x[worst]}, {values}"
+        for one, same, term in zip(found[1:], again[1:], terms, strict=True):
+            assert (bits(one) == bits(same)).all()
+            if np.isinf(limit := term.sum().astype(dtype)):
+                assert one == limit
+                continue
+            assert abs(float(one) - term.sum()) <= unit * abs(term.sum()) + 2.0**-20 * np.abs(term).sum()
+
+
 CHEAPER = [name for name in DEFINITIONS if f"{name}_sums" in lower.parse().functions]
+HALVES = [name for name in DEFINITIONS if f"{name}_half_sums" in lower.parse().functions]
 
 
 @pytest.mark.parametrize("name", [n for n in CHEAPER if n in ("snake", "pau_a")])
@@ -574,10 +601,18 @@ def test_cheaper_terms(fake: Any, name: str) -> None:
     check_cheaper(name)
 
 
+@pytest.mark.parametrize("name", [n for n in HALVES if n in ("dyt", "pau_b")])
+def test_cheaper_halves(fake: Any, name: str) -> None:
+    check_half(name, "bfloat16")
+
+
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", CHEAPER)
-def test_all_cheaper_terms(fake: Any, name: str) -> None:
-    check_cheaper(name)
+@pytest.mark.parametrize("name", HALVES)
+def test_all_cheaper(fake: Any, name: str) -> None:
+    for kind in ("float16", "bfloat16"):
+        check_half(name, kind)
+    if name in CHEAPER:
+        check_cheaper(name)
 
 
 def test_plans() -> None:

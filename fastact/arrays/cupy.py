@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import noise
 from ..backends.cupy import current, module, one_device
 from ..backends.pipelines import NUMBER, kept_axes
-from ..backends.stages import FIELDS, Stage, passes
+from ..backends.stages import FIELDS, Stage, passes, summed
 
 if TYPE_CHECKING:
     from ..product import Product
@@ -156,9 +156,9 @@ def _spread(
     results = [empty(x) if out is None else out for out in outs[:stored]]
     arrays = {name: _apart(a, results) for name, a in arrays.items()}
     numbers = {f"p_{n}": p for n, p in params.items() if isinstance(p, NUMBER)}
-    function, cheaper = operation.function, f"{definition.name}_sums"
-    if learned and cheaper in backend.program.functions and not wide and x.dtype.name != "float64":
-        function = cheaper  # the same dx, and terms without the digits that sums have no use for
+    function = operation.function
+    if learned and not wide:
+        function = summed(definition.name, x.dtype.name, backend.program.functions) or function
     call = f"defs::{function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
     values = [f"r.{field}" for field in FIELDS[: operation.outputs]] if operation.outputs > 1 else ["r"]
     gives = tuple((f"y{i}", value) for i, value in enumerate(values[:stored]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Threads of a block: of one that sums, as in pipeline.cuh; of others, where arrays lie in one piece, and where they do not. (On an
@@ -148,13 +148,23 @@ def stage_entries(stage: Stage, form: Form, prefix: str = "") -> list[str]:
             rest = f"else store_some<{kind}>({name}_to, pack<{kind}>({name}_y), valid);"
             then += [f"if (valid == lanes) {store}", rest] if dims == 1 else [store]
 
-    # What is summed. Of a last vector that is not full, lanes that have places of their own are left out later.
+    # What is summed. Of a last vector that is not full, lanes that have places of their own are left out later. A vector of halves with
+    # one place adds up in float32, which has bits to spare: a conversion to float64 costs as much as eight other instructions.
     own = lanes if form.across else 1
     there = "if (e < valid) " if dims == 1 and lanes > 1 else ""
     term = lambda text: f"static_cast<double>({text});"  # noqa: E731
-    each = [f"sum[{i * own}{' + e' if own > 1 else ''}] += {term(text)}" for i, text in enumerate(stage.sums)]
-    sums = [line if own > 1 else there + line for line in each]
-    sums += [f"{there}whole[{i}] += {term(text)}" for i, text in enumerate(stage.wholes)]
+    short = lanes > 1 and real == "float" and form.kind != "float32"
+    sums: list[str] = []
+    for where_to, texts, apart in (("sum", stage.sums, own > 1), ("whole", stage.wholes, False)):
+        for i, text in enumerate(texts):
+            if apart:
+                sums += [f"{where_to}[{i * own} + e] += {term(text)}"]
+            elif short:
+                first += [f"F {where_to}_{i} = 0;"]
+                sums += [f"{there}{where_to}_{i} += {text};"]
+                then += [f"{where_to}[{i}] += {term(f'{where_to}_{i}')}"]
+            else:
+                sums += [f"{there}{where_to}[{i}] += {term(text)}"]
 
     if stage.places:
         first += [steps("index"), f"const long long index_i = offset_of<{dims}>(digit, index_step);"]
@@ -387,6 +397,15 @@ def passes(patterns: Sequence[tuple[bool, ...]]) -> list[tuple[tuple[bool, ...],
     over_all = next((p for p in alike if not any(p)), None)
     wholes = alike.pop(over_all) if over_all is not None and len(alike) > 1 else []
     return [(kept, asked, wholes if i == 0 else []) for i, (kept, asked) in enumerate(alike.items())]
+
+
+def summed(name: str, kind: str, functions: Container[str]) -> str:
+    """The definition of cheaper terms for gradients of parameters that are summed, if an activation has one; "" if not.
+
+    It has the same results as the activation's ``backward``. Where it is for float32, its dx has the same bits, too.
+    """
+    wanted = {"float16": ("_half_sums", "_sums"), "bfloat16": ("_half_sums", "_sums"), "float32": ("_sums",)}.get(kind, ())
+    return next((name + ending for ending in wanted if name + ending in functions), "")
 
 
 # ---------------------------------------------------------------- sums
