@@ -99,7 +99,9 @@ def stage_entries(stage: Stage, form: Form, prefix: str = "") -> list[str]:
 
     access, where = dict(zip(stage.arrays, form.access, strict=True)), f"at<{dims}>"
     passing = {name: str(how == "passing").lower() for name, how in access.items()}
-    widened = lambda value: f"static_cast<F>(widen<{kind}, {WIDENED[kind]}>({value}))"  # noqa: E731
+
+    def widened(value: str) -> str:
+        return f"static_cast<F>(widen<{kind}, {WIDENED[kind]}>({value}))"
 
     # What is read.
     before: list[str] = []
@@ -152,19 +154,18 @@ def stage_entries(stage: Stage, form: Form, prefix: str = "") -> list[str]:
     # one place adds up in float32, which has bits to spare: a conversion to float64 costs as much as eight other instructions.
     own = lanes if form.across else 1
     there = "if (e < valid) " if dims == 1 and lanes > 1 else ""
-    term = lambda text: f"static_cast<double>({text});"  # noqa: E731
     short = lanes > 1 and real == "float" and form.kind != "float32"
     sums: list[str] = []
     for where_to, texts, apart in (("sum", stage.sums, own > 1), ("whole", stage.wholes, False)):
         for i, text in enumerate(texts):
             if apart:
-                sums += [f"{where_to}[{i * own} + e] += {term(text)}"]
+                sums += [f"{where_to}[{i * own} + e] += static_cast<double>({text});"]
             elif short:
                 first += [f"F {where_to}_{i} = 0;"]
                 sums += [f"{there}{where_to}_{i} += {text};"]
-                then += [f"{where_to}[{i}] += {term(f'{where_to}_{i}')}"]
+                then += [f"{where_to}[{i}] += static_cast<double>({where_to}_{i});"]
             else:
-                sums += [f"{there}{where_to}[{i}] += {term(text)}"]
+                sums += [f"{there}{where_to}[{i}] += static_cast<double>({text});"]
 
     if stage.places:
         first += [steps("index"), f"const long long index_i = offset_of<{dims}>(digit, index_step);"]
@@ -358,10 +359,11 @@ def plan(
     results = math.prod(walked.sizes[: walked.kept])
     if summing:
         width, chunk, parts = spread(places, many, across)
-        shares, grid, block = (parts, places, many, chunk, width, results), -(-places // width) * parts, TEAM
+        shares: tuple[int, ...] = (parts, places, many, chunk, width, results)
+        grid, block = -(-places // width) * parts, TEAM
     else:
-        parts, block = 1, FLAT if dims <= 1 else SPLIT
-        shares, grid = (places,), -(-places // (block * (VECTOR // itemsize // lanes)))
+        parts, shares, block = 1, (places,), FLAT if dims <= 1 else SPLIT
+        grid = -(-places // (block * (VECTOR // itemsize // lanes)))
     return Plan(form, grid, block, walked, divisors, tuple(in_bytes), shares, rest, parts, index_lane)
 
 
