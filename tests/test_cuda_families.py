@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from common import DTYPES
@@ -14,7 +16,9 @@ from cuda_host import COMPILER, FakeArray, bits, standing_in
 
 import fastact
 from fastact.backends import cupy as adapter
+from fastact.backends import stages
 from fastact.backends.numpy import NumpyBackend
+from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS
 from fastact.rows import Rows, Spread
 
@@ -33,6 +37,20 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) ->
         pytest.skip("no C++ compiler")
     with standing_in(monkeypatch, tmp_path, shared_cache) as made:
         yield made
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[stages.Plan]:
+    """How stages were gone through, each call appended."""
+    made: list[stages.Plan] = []
+
+    def planned(*args: Any) -> stages.Plan:
+        made.append(original(*args))
+        return made[-1]
+
+    original = stages.plan
+    monkeypatch.setattr(stages, "plan", planned)
+    return made
 
 
 # ---------------------------------------------------------------- rows
@@ -351,7 +369,7 @@ def test_infinite_rows(fake: Any) -> None:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_learnable(fake: Any, order: Any) -> None:
-    """Parameters that are broadcast in different ways, and sums of so many elements that they are split."""
+    """Parameters that are broadcast in different ways."""
     name = next(n for n, d in DEFINITIONS.items() if len(d.learnable) > 1)
     definition, f = DEFINITIONS[name], getattr(fastact, name)
     assert len(definition.learnable) > 1
@@ -364,31 +382,286 @@ def test_learnable(fake: Any, order: Any) -> None:
     ]
     compared(f, x, *params)
     compared(f.backward, grad, x, *params, rtol=1e-5)
-    large = normal((300, 700))
-    results = [fastact.prelu.backward(there(large), there(large), there(np.full(700, 0.25, np.float32))) for _ in range(2)]
-    assert (bits(results[0][1]) == bits(results[1][1])).all()
-    compared(fastact.prelu.backward, large, large, np.full(700, 0.25, np.float32))
-    compared(fastact.prelu.backward, large, large, np.full((300, 1), 0.25, np.float32))
-    compared(fastact.prelu.backward, large, large, 0.25)
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 1001])
-def test_masks(fake: Any, n: int) -> None:
-    x, grad = normal((n,)), normal((n,), seed=1)
-    y, dx, packed = (there(np.empty(k, t)) for k, t in ((n, np.float32), (n, np.float32), (-(-n // 8), np.uint8)))
-    forward = fake.backend.pipeline("with_mask", "float32", False, (n,))
-    forward.factor("leaky_relu", there(x), [0.25])
-    forward.product(out=y)
-    forward.mask(packed, 0.25, 1.0)
-    forward.run()
-    assert (bits(y) == bits(fastact.leaky_relu(x, 0.25, backend="cython"))).all()
-    assert (packed == np.packbits(x > 0, bitorder="little")).all()
-    backward = fake.backend.pipeline("from_mask", "float32", False, (n,))
-    backward.factor(None, None, dx=dx)
-    backward.product(grad=there(grad))
-    backward.mask(packed, 0.25, 1.0)
-    backward.run()
-    assert (bits(dx) == bits(fastact.leaky_relu.backward(grad, x, 0.25, backend="cython"))).all()
+# ---------------------------------------------------------------- vectors and single elements
+
+
+def shifted(a: np.ndarray) -> Any:
+    """On the stand-in for a device, where no vector begins."""
+    base = np.empty(a.size + 1, a.dtype)[1:].reshape(a.shape).view(FakeArray)
+    base[...] = a
+    assert base.ctypes.data % 16
+    return base
+
+
+#: Layouts of the two operands of a gated function; odd numbers of elements fill no vectors.
+LAYOUTS = ("two", "two odd", "two shifted", "halves", "halves odd", "interleaved", "interleaved odd", "transposed", "axis 0", "negative")
+
+
+def laid_out(layout: str, kind: str, direction: str) -> tuple[list[Any], dict[str, Any], bool]:
+    """Arguments as NumPy's, options, and whether a thread takes sixteen bytes."""
+    rows, d = (5, 49) if "odd" in layout else (6, 48)
+    if layout.startswith("two") or layout in ("transposed", "negative"):
+        arrays = [normal((rows, d), kind, i) for i in range(2)]
+        if layout == "negative":
+            arrays[1] = arrays[1][:, ::-1]
+        if layout == "transposed":
+            arrays[1] = np.asarray(arrays[1], order="F")
+        options: dict[str, Any] = {}
+    else:
+        arrays = [normal((2 * rows, d) if layout == "axis 0" else (rows, 2 * d), kind)]
+        options = {"layout": "interleaved"} if layout.startswith("interleaved") else {"axis": 0} if layout == "axis 0" else {}
+    grad = [normal((rows, d), kind, 2)] * (direction == "backward")
+    return grad + arrays, options, layout in ("two", "two odd", "halves", "interleaved", "axis 0")
+
+
+def check_layout(plans: list[stages.Plan], layout: str, kind: str, direction: str, function: Any = fastact.swiglu, **more: Any) -> None:
+    """The bits of the compiled CPU code, whatever the layout, by vectors where they are possible."""
+    args, options, vectors = laid_out(layout, kind, direction)
+    options |= more
+    call = function if direction == "forward" else function.backward
+    to = shifted if layout == "two shifted" else lambda a: a[:, ::-1].copy().view(FakeArray)[:, ::-1] if a.strides[-1] < 0 else there(a)
+    plans.clear()
+    found, wanted = call(*map(to, args), **options), call(*args, **options, backend="cython")
+    (plan,) = plans
+    assert plan.form.lanes == (stages.VECTOR // adapter.ITEMSIZE[kind] if vectors else 1)
+    for one, right in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, wanted)), strict=True):
+        assert (bits(one) == bits(np.asarray(right))).all()
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind", "direction"),
+    [
+        ("two odd", "bfloat16", "forward"),
+        ("two shifted", "bfloat16", "forward"),
+        ("halves", "bfloat16", "backward"),
+        ("interleaved", "bfloat16", "backward"),
+        ("transposed", "float32", "forward"),
+    ],
+)
+def test_layouts(fake: Any, plans: list[stages.Plan], layout: str, kind: str, direction: str) -> None:
+    check_layout(plans, layout, kind, direction)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_all_layouts(fake: Any, plans: list[stages.Plan], monkeypatch: pytest.MonkeyPatch, layout: str, kind: str) -> None:
+    """Every layout and dtype, both directions; by single elements too, whose indices are right for any strides, in 32 and 64 bits."""
+    for direction in ("forward", "backward"):
+        check_layout(plans, layout, kind, direction)
+        if kind in ("bfloat16", "float32"):
+            check_layout(plans, layout, kind, direction, fastact.gated("mish"), limit=1.5, offset=1.0)
+    args, options, _ = laid_out(layout, kind, "forward")
+    wanted = fastact.swiglu(*args, **options, backend="cython")
+    monkeypatch.setattr(stages, "VECTORS", False)
+    plans.clear()
+    assert (bits(fastact.swiglu(*map(there, args), **options)) == bits(np.asarray(wanted))).all()
+    assert plans[0].form.lanes == 1
+    original = stages.plan
+    wider = lambda *args: replace(p := original(*args), form=replace(p.form, small=False))  # noqa: E731
+    monkeypatch.setattr(stages, "plan", wider)
+    assert (bits(fastact.swiglu(*map(there, args), **options)) == bits(np.asarray(wanted))).all()
+
+
+#: Sums: what x is, the parameter's shape, in what form they are summed (vectors, neighbours with places of their own), chunks there are.
+SUMS = {
+    "all": ((5, 30001), (), True, False),
+    "all, odd": ((5, 3001), (), True, False),
+    "last": ((700, 48), (48,), True, True),
+    "last, odd": ((700, 45), (45,), False, True),
+    "rows": ((90, 160), (90, 1), True, False),
+    "rows, odd": ((90, 161), (90, 1), False, False),
+    "channels": ((9, 6, 40), (6, 1), True, False),
+    "each": ((3, 50), (3, 50), True, True),
+}
+
+
+def check_sums(plans: list[stages.Plan], case: str, kind: str, vectors: bool = True) -> None:
+    """prelu's gradients: dx to the bit, the other one the sum of its terms, which are exact, as NumPy's float64 has it; twice the same."""
+    shape, own, fits, across = SUMS[case]
+    dtype, rng = DTYPES[kind], np.random.default_rng(3)
+    x, grad, alpha = rng.normal(0, 1, shape).astype(dtype), rng.normal(0, 1, shape).astype(dtype), np.full(own, 0.25, dtype)
+    plans.clear()
+    found = [fastact.prelu.backward(*map(there, (grad, x, alpha))) for _ in range(2)]
+    assert plans[0].form.lanes == (stages.VECTOR // adapter.ITEMSIZE[kind] if fits and vectors else 1)
+    assert plans[0].form.across == across
+    assert plans[0].parts > 1 or case not in ("all", "last")
+    assert (bits(found[0][0]) == bits(np.asarray(fastact.prelu.backward(grad, x, alpha, backend="cython")[0]))).all()
+    assert (bits(found[0][1]) == bits(found[1][1])).all()
+    real = np.float64 if kind == "float64" else np.float32
+    terms = np.where(x > 0, 0, x.astype(real) * grad.astype(real)).astype(np.float64)
+    axes = tuple(i for i, n in enumerate((1,) * (len(shape) - len(own)) + own) if n == 1)
+    wanted, most = (t.sum(axes, keepdims=True).reshape(own) for t in (terms, np.abs(terms)))
+    error = np.abs(np.asarray(found[0][1], np.float64) - wanted)
+    assert (
+        error
+        <= np.abs(wanted) * np.finfo(real).eps * (2.0**16 if kind == "bfloat16" else 2.0**13 if kind == "float16" else 1) + 1e-14 * most
+    ).all()
+
+
+@pytest.mark.parametrize("case", ["all", "last", "channels"])
+def test_sums(fake: Any, plans: list[stages.Plan], case: str) -> None:
+    check_sums(plans, case, "float32")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", SUMS)
+@pytest.mark.parametrize("kind", DTYPES)
+def test_all_sums(fake: Any, plans: list[stages.Plan], monkeypatch: pytest.MonkeyPatch, case: str, kind: str) -> None:
+    check_sums(plans, case, kind)
+    monkeypatch.setattr(stages, "VECTORS", False)
+    check_sums(plans, case, kind, vectors=False)
+
+
+def test_one_pass(fake: Any, plans: list[stages.Plan]) -> None:
+    """dyt as networks have it: one alpha, gamma and beta by channel, all summed in the pass that makes dx."""
+    x, grad = normal((600, 40)), normal((600, 40), seed=1)
+    alpha, gamma, beta = np.float32(0.6), normal((40,), seed=2), normal((40,), seed=3)
+    args = [grad, x, np.asarray(alpha), gamma, beta]
+    found = fastact.dyt.backward(*map(there, args))
+    (plan,) = plans
+    assert plan.form.lanes == 4
+    assert plan.grid > 1
+    wanted = fastact.dyt.backward(*args, backend="cython")
+    assert (bits(found[0]) == bits(np.asarray(wanted[0]))).all()
+    for one, right in zip(found[1:], wanted[1:], strict=True):
+        assert one.shape == np.shape(right)
+        np.testing.assert_allclose(one, right, rtol=2e-7, atol=1e-6)
+
+
+def check_cheaper(name: str) -> None:
+    """Where sums have cheaper terms: each of them as close as it says, and dx to the bit."""
+    definition, f, rng = DEFINITIONS[name], getattr(fastact, name), np.random.default_rng(5)
+    x = np.concatenate(
+        [rng.normal(0, 2, 3000), rng.normal(0, 1, 1000) * 10 ** rng.uniform(-8, 4, 1000), [0.0, -0.0, np.inf, -np.inf, np.nan]]
+    )
+    x, grad = x.astype(np.float32), rng.normal(0, 1, x.size).astype(np.float32)
+    scale = rng.uniform(0.5, 2, x.size)
+    params = [
+        np.asarray(v * scale, np.float32)
+        for v in (definition.examples[0] if None in definition.params.values() else definition.params.values())
+    ]
+    found = f.backward(*map(there, (grad, x, *params)))
+    compiled = f.backward(grad, x, *params, backend="cython")
+    assert (bits(found[0]) == bits(np.asarray(compiled[0]))).all()
+    wanted = f.backward(*(np.asarray(v, np.float64) for v in (grad, x, *params)), backend="numpy")
+    finite = np.isfinite(x)
+    for i, (term, exactly, right) in enumerate(zip(found[1:], compiled[1:], wanted[1:], strict=True)):
+        np.testing.assert_allclose(term[~finite], exactly[~finite], rtol=8 * 2.0**-23)
+        bound = 8 * 2.0**-23 * np.abs(right)
+        if name == "snake":
+            alpha = params[0].astype(np.float64)
+            z = np.abs(alpha * x)
+            bound = np.where(z < 0.5, bound / 2, 2.0**-22 * (1 + z) * np.abs(grad) / alpha**2)
+        error = np.abs(term[finite].astype(np.float64) - right[finite])
+        over = error - bound[finite] - 1e-37
+        worst = np.argmax(over)
+        assert over[worst] <= 0, f"gradient {i}: {term[finite][worst]} for {right[finite][worst]} at {x[finite][worst]}"
+
+
+def check_half(name: str, kind: str) -> None:
+    """Cheaper gradients for halves: dx rounded once, but for what next to a root counts in units of its parts; sums to half precision."""
+    definition, f, rng = DEFINITIONS[name], getattr(fastact, name), np.random.default_rng(6)
+    dtype, top = DTYPES[kind], 4 if kind == "float16" else 20
+    x = np.concatenate([rng.normal(0, 2, 6000), rng.normal(0, 1, 2000) * 10 ** rng.uniform(-3, top, 2000), [0.0, -0.0]]).astype(dtype)
+    grad = rng.normal(0, 1, x.size).astype(dtype)
+    for values in definition.examples or [tuple(definition.params.values())]:
+        params = [np.asarray(v, np.float32).astype(dtype) for v in values]
+        found = f.backward(*map(there, (grad, x, *params)))
+        again = f.backward(*map(there, (grad, x, *params)))
+        exact = [np.asarray(v, np.float64) for v in (grad, x, *params)]
+        dx, *terms = f.backward(*exact[:2], *(np.full(x.size, v) for v in exact[2:]), backend="numpy")
+        unit = 2.0 ** (-11 if kind == "float16" else -8)
+        smallest = 2.0 ** (-24 if kind == "float16" else -133)
+        error, slope = np.abs(found[0].astype(np.float64) - dx), np.abs(dx / np.where(exact[0] == 0, 1, exact[0]))
+        bound = 1.04 * unit * np.abs(dx) + smallest + np.where(slope < 0.1, 2.0**-20 * np.abs(exact[0]), 0)
+        worst = np.argmax(error - bound)
+        assert error[worst] <= bound[worst], f"dx {found[0][worst]} for {dx[worst]} at {x[worst]}, {values}"
+        for one, same, term in zip(found[1:], again[1:], terms, strict=True):
+            assert (bits(one) == bits(same)).all()
+            if abs(total := term.sum()) > float(ml_dtypes.finfo(dtype).max):
+                assert one == np.copysign(np.inf, total)
+                continue
+            assert abs(float(one) - term.sum()) <= unit * abs(term.sum()) + 2.0**-20 * np.abs(term).sum()
+
+
+FUNCTIONS = lower.parse().functions
+CHEAPER, HALVES = ([name for name in DEFINITIONS if name + ending in FUNCTIONS] for ending in ("_sums", "_half_sums"))
+
+
+@pytest.mark.parametrize("name", [n for n in CHEAPER if n in ("snake", "pau_a")])
+def test_cheaper_terms(fake: Any, name: str) -> None:
+    check_cheaper(name)
+
+
+@pytest.mark.parametrize("name", [n for n in HALVES if n in ("dyt", "pau_b")])
+def test_cheaper_halves(fake: Any, name: str) -> None:
+    check_half(name, "bfloat16")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", HALVES)
+def test_all_cheaper(fake: Any, name: str) -> None:
+    for kind in ("float16", "bfloat16"):
+        check_half(name, kind)
+    if name in CHEAPER:
+        check_cheaper(name)
+
+
+def test_plans() -> None:
+    """What needs no compiler: divisions, indices beyond 32 bits, misaligned starts."""
+    rng = np.random.default_rng(0)
+    for size in [1, 2, 3, 5, 7, 641, 2**16 + 1, 2**30 - 1, 2**30 + 1, 2**31 - 1, *rng.integers(1, 2**31, 200).tolist()]:
+        factor, shift = stages.magic(size)
+        assert 0 < factor < 2**32
+        for n in {0, 1, size - 1, size, min(2 * size - 1, 2**31 - 1), 2**31 - 1, *rng.integers(0, 2**31, 20).tolist()}:
+            assert (n * factor // 2**32 + n) >> shift == n // size
+    stage = stages.Stage((), ("a",), (), "", (("y", "a"),))
+
+    def planned(shape: tuple[int, ...], a: tuple[int, ...], y: tuple[int, ...], residue: int = 0) -> stages.Plan:
+        return stages.plan(stage, "bfloat16", False, shape, (a, y), (True,) * len(shape), "a", (residue, 0), ("", ""), False)
+
+    assert planned((100, 64), (64, 1), (64, 1)).form == stages.Form("bfloat16", kept=1, lanes=8, access=("passing", "passing"))
+    assert planned((100, 64), (128, 1), (64, 1)).form == stages.Form("bfloat16", kept=2, lanes=8, access=("vector", "vector"))
+    assert planned((100, 64), (64, 1), (64, 1), residue=2).form.lanes == 1
+    assert planned((100, 63), (64, 1), (63, 1)).form.lanes == 1  # rows of the result begin anywhere
+    assert planned((100, 64), (0, 1), (64, 1)).form.access == ("vector", "vector")
+    assert planned((100, 64), (0, 0), (64, 1)).form.access[0] == "once"
+    huge = planned((2**20, 2**12), (2**13, 1), (2**12, 1))
+    assert (huge.form.lanes, huge.form.small) == (8, True)
+    assert huge.grid * huge.block >= 2**29
+    assert not planned((2**20, 2**12), (2**13, -1), (2**12, 1)).form.small
+    assert not planned((4, 2**12), (2**31, 1), (2**12, 1)).form.small
+
+
+# ---------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize(("kind", "n"), [("float32", 1), ("float32", 8), ("float32", 4099), ("float16", 5003), ("float64", 1023)])
+def test_masks(fake: Any, kind: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, packed slopes and gradients, of vectors and of single elements; in place too."""
+    x, grad = normal((n,), kind), normal((n,), kind, 1)
+    value, slope = fastact.leaky_relu(x, 0.25, backend="cython"), fastact.leaky_relu.backward(grad, x, 0.25, backend="cython")
+    for vectors, to in [(True, there), (False, shifted)] if n == 4099 else [(True, there)]:
+        monkeypatch.setattr(stages, "VECTORS", vectors)
+        y = to(x)
+        packed = there(np.zeros(-(-n // 8), np.uint8))
+        forward = fake.backend.pipeline("with_mask", kind, False, (n,))
+        forward.factor("leaky_relu", y if n == 8 else to(x), [0.25])
+        forward.product(out=y)
+        forward.mask(packed, 0.25, 1.0)
+        forward.run()
+        assert (bits(y) == bits(value)).all()
+        assert (packed == np.packbits(x > 0, bitorder="little")).all()
+        dx = to(grad)
+        backward = fake.backend.pipeline("from_mask", kind, False, (n,))
+        backward.factor(None, None, dx=dx)
+        backward.product(grad=to(grad))
+        backward.mask(packed, 0.25, 1.0)
+        backward.run()
+        assert (bits(dx) == bits(slope)).all()
 
 
 # ---------------------------------------------------------------- with a GPU

@@ -71,18 +71,14 @@ PIPELINE = adapter.unit(
     stages.stage_entries(
         stages.Stage(
             ("silu_value_and_derivative",),
-            (("a", ""), ("b", ""), ("grad", ""), ("a_bias", "")),
+            ("a", "b", "grad", "a_bias"),
             (),
             "\n".join(stages.product_backward([stages.Factor("a", "silu", bias=True), stages.Factor("b")], False, False)[0]),
-            (("da", "", "a_d"), ("db", "", "b_d")),
+            (("da", "a_d"), ("db", "b_d")),
             ("a_d",),
-            "float64",
+            result="float64",
         ),
-        "bfloat16",
-        False,
-        1,
-        1,
-        True,
+        stages.Form("bfloat16", False, 1, 1, 8, access=("passing", "passing", "passing", "vector", "passing", "passing")),
     ),
 )
 MASK = adapter.unit(["leaky_relu_value_and_derivative"], "pipeline.cuh", [pipelines.mask_entry("leaky_relu", ["a_p0"], "float16", False)])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import noise
 from ..backends.cupy import current, module, one_device, prepare
 from ..backends.pipelines import NUMBER, kept_axes
-from ..backends.stages import FIELDS, Stage
+from ..backends.stages import FIELDS, Stage, passes, summed
 from ..kernels.cpu import compiled
 
 if TYPE_CHECKING:
@@ -158,27 +158,28 @@ def _spread(
     arrays |= {f"p_{n}": p for n, p in params.items() if not isinstance(p, NUMBER)}
     results = [empty(x) if out is None else out for out in outs[:stored]]
     arrays = {name: _apart(a, results) for name, a in arrays.items()}
-    takes = tuple((name, "") for name in arrays)
     numbers = {f"p_{n}": p for n, p in params.items() if isinstance(p, NUMBER)}
-    call = f"defs::{operation.function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
+    function = operation.function
+    if learned and not wide:
+        function = summed(definition.name, x.dtype.name, backend.program.functions) or function
+    call = f"defs::{function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
     values = [f"r.{field}" for field in FIELDS[: operation.outputs]] if operation.outputs > 1 else ["r"]
-    gives = tuple((f"y{i}", "", value) for i, value in enumerate(values[:stored]))
+    gives = tuple((f"y{i}", value) for i, value in enumerate(values[:stored]))
     terms = dict(zip(learned, values[stored:], strict=True))
 
-    # Parameters that are broadcast alike are summed together; what is stored is stored last, for it may lie where inputs do.
-    alike: dict[tuple[bool, ...], list[str]] = {}
-    for name in learned:
-        alike.setdefault(kept_axes(getattr(params[name], "shape", ()), x.shape), []).append(name)
+    # What is stored is stored last, for it may lie where inputs do.
     gradients: dict[str, Any] = {}
-    groups: list[tuple[Any, list[str]]] = list(alike.items()) or [(None, [])]
-    for i, (kept, names) in enumerate(groups):
+    patterns = [kept_axes(getattr(params[name], "shape", ()), x.shape) for name in learned]
+    groups: list[Any] = passes(patterns) or [(None, [], [])]
+    for i, (kept, asked, over_all) in enumerate(groups):
         last = i == len(groups) - 1
+        sums, wholes = (tuple(terms[learned[n]] for n in some) for some in (asked, over_all))
         stage = Stage(
-            (operation.function,), takes, tuple(numbers), f"const auto r = {call};", gives if last else (), tuple(terms[n] for n in names)
-        )
+            (function,), tuple(arrays), tuple(numbers), f"const auto r = {call};", gives if last else (), sums, wholes
+        )  # fmt: skip
         given = arrays | {f"y{j}": r for j, r in enumerate(results)} if last else arrays
-        sums = backend.run_stage(stage, x.dtype.name, wide, given, numbers, kept, lead="x")
-        gradients |= dict(zip(names, sums, strict=True))
+        found = backend.run_stage(stage, x.dtype.name, wide, given, numbers, kept, lead="x")
+        gradients |= zip((learned[n] for n in (*asked, *over_all)), found, strict=True)
     return [*results, *(_filled(gradients[n], params[n], out) for n, out in zip(learned, outs[stored:], strict=True))]
 
 

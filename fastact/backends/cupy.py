@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import math
 import os
 import re
 import sys
@@ -26,14 +25,13 @@ from .. import cache, registry
 from ..kernels import lower
 from ..kernels.cpu import compiled
 from ..rows import Rows, Spread
-from . import nvrtc
+from . import nvrtc, stages
 from .pipelines import NUMBER, Pipeline, mask_entry
-from .stages import BLOCKS, TEAM, Stage, power, spread, stage_entries, walk, working_type
+from .stages import BLOCKS, ITEMSIZE, TEAM, Stage, power, working_type
 
 SOURCES = Path(lower.__file__).parent / "cuda"
 #: As in the files of the kernels, and in cuda.pxi, which launches the elementwise ones.
 THREADS, ALIGNED, IN_PLACE = 512, 1, 2
-ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 MOST_BLOCKS = 2**31 - 1
 #: The longest row for a warp, and how many numbers row programs may remember at a time.
 SHORT, MEMORY = 1024, 2**23
@@ -427,9 +425,8 @@ class CupyBackend:
         return _Module(text, request, overlap)
 
     @functools.cache  # noqa: B019
-    def _stage(self, stage: Stage, kind: str, wide: bool, kept: int, summed: int, small: bool) -> _Module:
-        entries = stage_entries(stage, kind, wide, kept, summed, small)
-        return _Module(unit(list(stage.functions), "pipeline.cuh", entries, self.program))
+    def _stage(self, stage: Stage, form: stages.Form) -> _Module:
+        return _Module(unit(list(stage.functions), "pipeline.cuh", stages.stage_entries(stage, form), self.program))
 
     def run_stage(
         self,
@@ -443,7 +440,7 @@ class CupyBackend:
         shape: tuple[int, ...] | None = None,
         seed: int = 0,
         threshold: int = 0,
-    ) -> Any:
+    ) -> list[Any]:
         """Run a pipeline over CuPy arrays of one device, which is current.
 
         Parameters
@@ -467,65 +464,70 @@ class CupyBackend:
 
         Returns
         -------
-        cupy.ndarray
-            The sums, ``[sum, *kept extents]``; an empty array where there are none.
+        list of cupy.ndarray
+            The sums, each of the kept extents, and those over all elements, of no dimensions.
         """
-        cupy = module()
-        names = stage.arrays
+        cupy, names, itemsize = module(), stage.arrays, ITEMSIZE[kind]
         shape = tuple(arrays[lead].shape) if shape is None else shape
-        kept = [not stage.sums] * len(shape) if kept is None else list(kept)
-        views, strides = {}, {}
-        for name in names:
-            a = arrays[name]
-            if any(s % a.itemsize for s in a.strides):
+        kept = (not stage.sums,) * len(shape) if kept is None else tuple(kept)
+        views = [arrays[name] for name in names]
+        for i, a in enumerate(views):
+            if any(s % itemsize for s in a.strides):
                 a = a.copy()  # a field of records
-            views[name] = a = cupy.broadcast_to(a, shape) if a.shape != shape else a
-            strides[name] = tuple(s // a.itemsize for s in a.strides)
-        if stage.places:
-            strides["index"] = tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
-        plan = walk(shape, strides, kept, lead)
-        places, many = math.prod(plan.sizes[: plan.kept]), math.prod(plan.sizes[plan.kept :])
-        result = stage.result or kind
-        totals = cupy.zeros((len(stage.sums), *plan.shape), views[lead].dtype if result == kind else result)
-        if places * many:
-            width, chunk, parts = spread(places, many, plan.across, bool(stage.sums))
-            partial = cupy.empty(parts * totals.size if parts > 1 else 0, "float64")
-            device = views[lead].device.id
-            loaded = self._stage(stage, kind, wide, plan.kept, len(plan.sizes) - plan.kept, places * many < 2**31)
-            real = np.float64 if working_type(kind, wide) == "double" else np.float32
-            args = [*plan.sizes, *(views[name].data.ptr for name in names)]
-            args += [step for name in ((*names, "index") if stage.places else names) for step in plan.steps[name]]
+            views[i] = cupy.broadcast_to(a, shape) if a.shape != shape else a
+        dtype = arrays[lead].dtype if (stage.result or kind) == kind else stage.result
+        if 0 in shape:
+            own = tuple(n for n, keep in zip(shape, kept, strict=True) if keep)
+            return [cupy.zeros(own, dtype) for _ in stage.sums] + [cupy.zeros((), dtype) for _ in stage.wholes]
+        strides = tuple(tuple(s // itemsize for s in a.strides) for a in views)
+        pointers = [a.data.ptr for a in views]
+        plan = stages.plan(
+            stage, kind, wide, shape, strides, kept, lead, tuple(p % stages.VECTOR for p in pointers),
+            _partners(names, len(stage.takes), pointers, strides, itemsize),
+            not set(pointers[: len(stage.takes)]).isdisjoint(pointers[len(stage.takes) :]), stages.VECTORS,
+        )  # fmt: skip
+        real = np.float64 if working_type(kind, wide) == "double" else np.float32
+        args = [*plan.sizes, *pointers, *plan.steps]
+        args += [plan.index_lane, seed - 2**64 if seed >= 2**63 else seed, threshold] * stage.places
+        with np.errstate(over="ignore"):
             args += [real(numbers[name]) for name in stage.numbers]
-            args += [seed - 2**64 if seed >= 2**63 else seed, threshold] * stage.places
-            args += [partial.data.ptr, totals.data.ptr, chunk, width, int(plan.across), parts, places]
-            with np.errstate(over="ignore"):
-                loaded.launch("stage", device, -(-places // width) * parts, TEAM, tuple(args))
-            if parts > 1:
-                width, _, _ = spread(totals.size, parts, across=True, sums=True)
-                fold = (partial.data.ptr, totals.data.ptr, parts, totals.size, width)
-                loaded.launch("fold", device, -(-totals.size // width), TEAM, fold)
-        return totals.transpose(0, *(1 + d for d in plan.back))
+        loaded, device = self._stage(stage, plan.form), views[0].device.id
+        if not stage.sums:
+            loaded.launch("stage", device, plan.grid, plan.block, (*args, *plan.shares, plan.last))
+            return []
+        made = [(plan.parts, cupy.empty((len(stage.sums), *plan.walked.shape), dtype)), (plan.grid, cupy.empty(len(stage.wholes), dtype))]
+        partial = [cupy.empty(parts * total.size if parts > 1 else 0, "float64") for parts, total in made]
+        to = [a.data.ptr for (_, total), part in zip(made, partial, strict=True) for a in (part, total)]
+        loaded.launch("stage", device, plan.grid, plan.block, (*args, *to, *plan.shares, plan.last))
+        for (parts, total), part in zip(made, partial, strict=True):
+            if part.size:
+                width, _, _ = stages.spread(total.size, parts, across=True)
+                loaded.launch("fold", device, -(-total.size // width), TEAM, (part.data.ptr, total.data.ptr, parts, total.size, width))
+        (_, sums), (_, wholes) = made
+        return [sums[i, ...].transpose(plan.walked.back) for i in range(len(sums))] + [wholes[i, ...] for i in range(len(wholes))]
 
     def pipeline(self, mode: str, kind: str, wide: bool, shape: tuple[int, ...]) -> Pipeline:
         """A pipeline to be described and run; see `fastact.backends.pipelines`."""
         return Pipeline(self, mode, kind, wide, shape)
 
     @functools.cache  # noqa: B019
-    def _mask(self, function: str, params: tuple[str, ...], kind: str, wide: bool) -> _Module:
+    def _mask(self, function: str, params: tuple[str, ...], kind: str, wide: bool, vectors: bool, in_place: bool) -> _Module:
         functions = [f"{function}_value_and_derivative"] if function else []
-        return _Module(unit(functions, "pipeline.cuh", [mask_entry(function, params, kind, wide)], self.program))
+        return _Module(unit(functions, "pipeline.cuh", [mask_entry(function, params, kind, wide, vectors, in_place)], self.program))
 
     def run_mask(
         self, function: str, params: Mapping[str, float], kind: str, wide: bool, given: Any, out: Any, bits: Any, low: float, high: float
     ) -> None:
         """Value and packed slopes of `function`, or, where that is empty, the gradient from packed slopes; arrays are contiguous."""
-        n, device = given.size, given.device.id
+        n, device, pointers = given.size, given.device.id, (given.data.ptr, out.data.ptr)
         if n == 0:
             return
         real = np.float64 if working_type(kind, wide) == "double" else np.float32
-        values = [real(v) for v in (low, high)]
-        args = (given.data.ptr, out.data.ptr, bits.data.ptr, *values, n, *(real(v) for v in params.values()))
-        self._mask(function, tuple(params), kind, wide).launch("mask", device, -(-n // TEAM), TEAM, args)
+        args = (*pointers, bits.data.ptr, real(low), real(high), n, *(real(v) for v in params.values()))
+        vectors = stages.VECTORS and not any(p % stages.VECTOR for p in pointers)
+        share = stages.FLAT * (stages.VECTOR // ITEMSIZE[kind] if vectors else 1)
+        loaded = self._mask(function, tuple(params), kind, wide, vectors, pointers[0] == pointers[1])
+        loaded.launch("mask", device, -(-n // share), stages.FLAT, args)
 
     @functools.cache  # noqa: B019
     def _rows(self, program: str, direction: str, kind: str, wide: bool, team: str, features: tuple[str, ...]) -> _Module:
@@ -564,6 +566,24 @@ class CupyBackend:
                 size = call.dbias.size
                 fold = (values["partial"], call.dbias.data.ptr, chunks, size)
                 loaded.launch("fold_bias", device, -(-size // TEAM), TEAM, fold)
+
+
+def _partners(
+    names: tuple[str, ...], read: int, pointers: Sequence[int], strides: Sequence[tuple[int, ...]], itemsize: int
+) -> tuple[str, ...]:
+    """Of the arrays, the first `read` of which are read, those whose elements take turns in memory: see `fastact.backends.stages.plan`."""
+    found = [""] * len(names)
+    every_other = [i for i, s in enumerate(strides) if 2 in s]
+    for i in every_other:
+        for j in every_other:
+            if (
+                found[i] == found[j] == ""
+                and (i < read) == (j < read)
+                and strides[i] == strides[j]
+                and pointers[j] - pointers[i] == itemsize
+            ):
+                found[i], found[j] = f"even:{names[j]}", f"odd:{names[i]}"
+    return tuple(found)
 
 
 def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:

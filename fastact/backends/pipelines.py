@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .stages import TEAM, Factor, Stage, product, product_backward
+from .stages import FLAT, Factor, Stage, passes, product, product_backward, working_type
 
 NUMBER = (int, float, np.generic)
 
@@ -137,20 +137,17 @@ class Pipeline:
         lines, terms, functions = self._text()
         written = {"forward": {"out": "out"}, "backward": {"a": "a_dx", "b": "b_dx"}, "loss": {"out": "losses", "a": "a_dx"}}[self._mode]
         gives = {written[what]: array for what, array in self._gives.items()}
-        takes = tuple((name, "") for name in self._arrays)
-        results = tuple((written[what], "", terms[what]) for what in self._gives)
+        results = tuple((written[what], terms[what]) for what in self._gives)
 
-        # Sums over the same axes go together. What is stored is stored last, for it may lie where operands do.
-        alike: dict[tuple[bool, ...], list[int]] = {}
-        for i, (_, shape) in enumerate(self._asked):
-            alike.setdefault(kept_axes(shape, self._shape), []).append(i)
-        groups: list[tuple[Any, list[int]]] = list(alike.items()) or [(None, [])]
-        for kept, asked in groups:
+        # What is stored is stored last, for it may lie where operands do.
+        groups: list[Any] = passes([kept_axes(shape, self._shape) for _, shape in self._asked]) or [(None, [], [])]
+        for kept, asked, over_all in groups:
             last = kept == groups[-1][0]
-            sums = tuple(terms[self._asked[i][0]] for i in asked)
+            sums, wholes = (tuple(terms[self._asked[i][0]] for i in some) for some in (asked, over_all))
             stage = Stage(
-                functions, takes, tuple(self._numbers), "\n".join(lines), results if last else (), sums, "float64", places=self._dropout
-            )
+                functions, tuple(self._arrays), tuple(self._numbers), "\n".join(lines), results if last else (), sums, wholes, "float64",
+                self._dropout,
+            )  # fmt: skip
             found = self._backend.run_stage(
                 stage,
                 self._kind,
@@ -163,7 +160,7 @@ class Pipeline:
                 seed=self._seed,
                 threshold=self._threshold,
             )
-            for i, total in zip(asked, found, strict=True):
+            for i, total in zip([*asked, *over_all], found, strict=True):
                 self._found[i] = total.reshape(self._asked[i][1])
 
     def _text(self) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
@@ -200,19 +197,23 @@ class Pipeline:
 
 
 def kept_axes(own: Sequence[int], shape: Sequence[int]) -> tuple[bool, ...]:
-    """For each axis of `shape` whether what has the shape `own`, which broadcasts to it, has an extent along it."""
+    """For each axis of `shape` whether what has the shape `own`, which broadcasts to it, has an extent along it; not where that is 1."""
     full = (1,) * (len(shape) - len(own)) + tuple(own)
-    return tuple(extent == whole for extent, whole in zip(full, shape, strict=True))
+    return tuple(extent == whole != 1 for extent, whole in zip(full, shape, strict=True))
 
 
-def mask_entry(function: str, params: Sequence[str], kind: str, wide: bool) -> str:
-    """The entry point `mask`: with a function, its value and the packed bits of its slope; without, the gradient from the bits."""
-    real = "double" if wide or kind == "float64" else "float"
+def mask_entry(function: str, params: Sequence[str], kind: str, wide: bool, vectors: bool = True, in_place: bool = False) -> str:
+    """The entry point `mask`: with a function, its value and the packed bits of its slope; without, the gradient from the bits.
+
+    `vectors`: all arrays begin at a multiple of sixteen bytes; `in_place`: the result is what is read.
+    """
+    real = working_type(kind, wide)
     numbers = "".join(f", {real} {p}" for p in params)
     call = f"defs::{function}_value_and_derivative({', '.join(['x', *params])})"
-    how = f"with_mask<{kind.upper()}, F>(given, out, bits, low, high, n, [=](F x) {{ return {call}; }});"
+    form = f"{kind.upper()}, F, {str(vectors).lower()}, {str(not in_place).lower()}"
+    how = f"with_mask<{form}>(given, out, bits, low, high, n, [=](F x) {{ return {call}; }});"
     if not function:
-        how = f"from_mask<{kind.upper()}, F>(given, out, bits, low, high, n);"
+        how = f"from_mask<{form}>(given, out, bits, low, high, n);"
     takes = f"const void *given, void *out, unsigned char *bits, {real} low, {real} high, long long n{numbers}"
-    head = f'extern "C" __global__ void __launch_bounds__({TEAM})'
+    head = f'extern "C" __global__ void __launch_bounds__({FLAT})'
     return f"namespace fastact {{\n{head} mask({takes}) {{\n    using F = {real};\n    {how}\n}}\n}}"

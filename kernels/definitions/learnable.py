@@ -15,6 +15,7 @@ from .logistic import made_finite, power_log
 from .periodic import LIMIT_32, LIMIT_64, exact_arcs, quadrant, reduce_product, reduce_scaled, sin_reduced, wave
 from .primitives import (
     DOWN_32,
+    DOWN_64,
     EXP_32,
     EXP_64,
     LN2_HIGH_32,
@@ -32,6 +33,7 @@ from .primitives import (
     exp,
     exp_down,
     exp_down_low,
+    exp_split,
     exp_times_low,
     expm1_down,
     grow,
@@ -737,6 +739,19 @@ def _(x: Any, alpha: Any, gamma: Any, beta: Any) -> Any:
 
 
 @primitive
+def dyt_half_sums(grad: Any, x: Any, alpha: Any, gamma: Any, beta: Any) -> Any:
+    """All gradients for halves where those of the parameters are summed: float32 without low parts, one exponential, one division."""
+    z = alpha * x
+    p, w = exp_split(max(-2.0 * abs(z), pick(x, -131.0, -1060.0)), pick(x, DOWN_32, DOWN_64))
+    e = fma(p, w, w) * pick(x, TINY_32, TINY_64)
+    y = 1.0 / (1.0 + e)
+    slope = 4.0 * (e * y) * y
+    scaled = grad * gamma
+    gone = 1.0 if x == x else x
+    return scaled * alpha * slope, scaled * (bounded(x, z) * slope), grad * copysign((1.0 - e) * y, z), grad * gone
+
+
+@primitive
 def shifted(x: Any, alpha: Any, shift: Any) -> Any:
     """The pair alpha x + shift; without a low part where erf has saturated."""
     c = made_finite(x)
@@ -1059,6 +1074,66 @@ def rational_gradients(m: Any, s: Any, g: Any, p: Any, p_low: Any, q: Any, q_low
     )
 
 
+@primitive
+def rational_terms(m: Any, s: Any, g: Any, p: Any, q: Any, u: Any) -> Any:
+    """`rational_gradients` where they are summed: without low parts, within 8 ULP."""
+    t0 = 1.0 / q
+    t1 = t0 * m
+    t2 = t1 * m
+    t3 = t2 * m
+    t4 = t3 * m
+    w1 = (-p * t0) * t0 * u
+    w2 = w1 * u
+    w3 = w2 * u
+    w4 = w3 * u
+    ss = s * s
+    return t0 * ss * ss, t1 * ss * s, t2 * ss, t3 * s, t4, t4 * m * g, w1 * ss, w2 * s, w3, w4 * g
+
+
+@primitive
+def half_place(x: Any) -> Any:
+    """x up to 2^22, whose powers are numbers in float32; P / Q is a straight line beyond, but not where a5 or b4 is 0."""
+    return min(max(x, -4194304.0), 4194304.0)
+
+
+@primitive
+def half_sign(v: Any) -> Any:
+    """`sign_of` for halves, without a condition: the compiler would make a loop for each sign of a coefficient."""
+    return min(max(v * 8.507059173023462e37 * 8.507059173023462e37, -1.0), 1.0)
+
+
+@primitive
+def half_sum(u: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """S = b1 u + b2 u^2 + b3 u^3 + b4 u^4, and S'."""
+    r3 = fma(b4, u, b3)
+    r2 = fma(r3, u, b2)
+    r1 = fma(r2, u, b1)
+    return r1 * u, fma(fma(fma(b4, u, r3), u, r2), u, r1)
+
+
+@primitive
+def half_gradients(
+    grad: Any, x: Any, m: Any, q: Any, dq: Any, u: Any, far_u: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any
+) -> Any:
+    """Times `grad`: the slope of P / Q, x^i / Q for i from 0 to 5, -P u^j / Q^2 for j from 1 to 4; without low parts, for halves."""
+    r4 = fma(a5, m, a4)
+    r3 = fma(r4, m, a3)
+    r2 = fma(r3, m, a2)
+    r1 = fma(r2, m, a1)
+    y = 1.0 / q
+    f = -(fma(r1, m, a0) * y)
+    slope = fma(f, dq, fma(fma(fma(fma(a5, m, r4), m, r3), m, r2), m, r1))
+    t0 = grad * y
+    t1 = t0 * m
+    t2 = t1 * m
+    t3 = t2 * m
+    t4 = t3 * m
+    w1 = t0 * f * u
+    w2 = w1 * u
+    w3 = w2 * u
+    return t0 * slope, t0, t1, t2, t3, t4, t4 * x, w1, w2, w3, w3 * far_u
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / "
     "(1 + abs(b1 * x) + abs(b2 * x**2) + abs(b3 * x**3) + abs(b4 * x**4))",
@@ -1117,6 +1192,40 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     q, q_low, _dq, _dq_low = safe_absolute(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, abs(m))
     return ga0, ga1, ga2, ga3, ga4, ga5, sign_of(b1) * h1, sign_of(b2) * h2, sign_of(b3) * h3, sign_of(b4) * h4
+
+
+@primitive
+def pau_a_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = safe_absolute(m, s, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, abs(m))
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign_of(b1) * h1),
+        grad * (sign_of(b2) * h2),
+        grad * (sign_of(b3) * h3),
+        grad * (sign_of(b4) * h4),
+    )
+
+
+@primitive
+def pau_a_half_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients for halves where those of the coefficients are summed."""
+    m = half_place(x)
+    v, dv = half_sum(abs(m), abs(b1), abs(b2), abs(b3), abs(b4))
+    dx, t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = half_gradients(
+        grad, x, m, 1.0 + v, half_sign(m) * dv, abs(m), abs(x), a0, a1, a2, a3, a4, a5
+    )
+    return dx, t0, t1, t2, t3, t4, t5, half_sign(b1) * h1, half_sign(b2) * h2, half_sign(b3) * h3, half_sign(b4) * h4
 
 
 @activation(
@@ -1178,6 +1287,39 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
 
+@primitive
+def pau_b_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 1.0, 0.0, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign * h1),
+        grad * (sign * h2),
+        grad * (sign * h3),
+        grad * (sign * h4),
+    )
+
+
+@primitive
+def pau_b_half_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients for halves where those of the coefficients are summed."""
+    m = half_place(x)
+    v, dv = half_sum(m, b1, b2, b3, b4)
+    sign = half_sign(v)
+    dx, t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = half_gradients(grad, x, m, 1.0 + abs(v), sign * dv, m, x, a0, a1, a2, a3, a4, a5)
+    return dx, t0, t1, t2, t3, t4, t5, sign * h1, sign * h2, sign * h3, sign * h4
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (0.1 + abs(x * (b1 + x * (b2 + x * (b3 + x * b4)))))",
     display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 0.1 + abs(b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4)",
@@ -1237,6 +1379,39 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     return ga0, ga1, ga2, ga3, ga4, ga5, sign * h1, sign * h2, sign * h3, sign * h4
 
 
+@primitive
+def pau_c_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low, sign = safe_sum(m, s, 0.1, pick(x, -1.4901161193847656e-09, 0.0), b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return (
+        dx,
+        grad * t0,
+        grad * t1,
+        grad * t2,
+        grad * t3,
+        grad * t4,
+        grad * t5,
+        grad * (sign * h1),
+        grad * (sign * h2),
+        grad * (sign * h3),
+        grad * (sign * h4),
+    )
+
+
+@primitive
+def pau_c_half_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients for halves where those of the coefficients are summed."""
+    m = half_place(x)
+    v, dv = half_sum(m, b1, b2, b3, b4)
+    sign = half_sign(v)
+    dx, t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = half_gradients(grad, x, m, 0.1 + abs(v), sign * dv, m, x, a0, a1, a2, a3, a4, a5)
+    return dx, t0, t1, t2, t3, t4, t5, sign * h1, sign * h2, sign * h3, sign * h4
+
+
 @activation(
     formula="(a0 + x * (a1 + x * (a2 + x * (a3 + x * (a4 + x * a5))))) / (1 + x * (b1 + x * (b2 + x * (b3 + x * b4))))",
     display="P(x) / Q(x), P = a0 + a1 * x + ... + a5 * x^5, Q = 1 + b1 * x + b2 * x^2 + b3 * x^3 + b4 * x^4",
@@ -1293,3 +1468,25 @@ def _(x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2:
     q, q_low, _dq, _dq_low = unsafe(m, s, b1, b2, b3, b4)
     ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4 = rational_gradients(m, s, g, p, p_low, q, q_low, m)
     return ga0, ga1, ga2, ga3, ga4, ga5, h1, h2, h3, h4
+
+
+@primitive
+def pau_nonsafe_sums(grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
+    """All gradients where those of the coefficients are summed, in float32 only; that of x has the bits of its own definition."""
+    m, s, g = rational_scale(x, a5, b4)
+    p, p_low, dp, dp_low = numerator(m, s, a0, a1, a2, a3, a4, a5)
+    q, q_low, dq, dq_low = unsafe(m, s, b1, b2, b3, b4)
+    t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = rational_terms(m, s, g, p + p_low, q + q_low, m)
+    dx = grad * rational_slope(p, p_low, dp, dp_low, q, q_low, dq, dq_low)
+    return dx, grad * t0, grad * t1, grad * t2, grad * t3, grad * t4, grad * t5, grad * h1, grad * h2, grad * h3, grad * h4
+
+
+@primitive
+def pau_nonsafe_half_sums(
+    grad: Any, x: Any, a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, b1: Any, b2: Any, b3: Any, b4: Any
+) -> Any:
+    """All gradients for halves where those of the coefficients are summed."""
+    m = half_place(x)
+    v, dv = half_sum(m, b1, b2, b3, b4)
+    dx, t0, t1, t2, t3, t4, t5, h1, h2, h3, h4 = half_gradients(grad, x, m, 1.0 + v, dv, m, x, a0, a1, a2, a3, a4, a5)
+    return dx, t0, t1, t2, t3, t4, t5, h1, h2, h3, h4
