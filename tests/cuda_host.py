@@ -123,6 +123,7 @@ class FakeModule:
 class FakeDevice:
     current = 0
     compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 227 * 1024}  # noqa: RUF012
 
     def __init__(self, number: int) -> None:
         self.number = number

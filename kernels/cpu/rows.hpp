@@ -222,7 +222,8 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
     using T = Scalar<F>;
     using U = typename Numbers<F, layout_>::type;
     static constexpr int layout = layout_;
-    static constexpr bool shares = layout != PAIR;
+    using Fixed = Row;
+    static constexpr bool shares = layout != PAIR, at_once = false;
     static constexpr std::size_t width = Lanes<F>::count, step = layout == PAIR ? Lanes<H>::count : width;
     std::size_t n, x_step, y_step, second, memo_second;
     const T *xs, *gs, *softs, *weights;
