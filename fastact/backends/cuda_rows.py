@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..rows import Rows, Spread
+from . import cuda_columns
 from . import cupy as base
 from .stages import BLOCKS, TEAM, power, working_type
 
@@ -234,6 +235,24 @@ def _on_chip(program: str, direction: str, kind: str, plan: Plan, features: tupl
 
 
 @functools.cache
+def _columns(program: str, direction: str, kind: str, real: str, kernel: cuda_columns.Kernel, features: tuple[str, ...]) -> Any:
+    entries = cuda_columns.entries(program, direction, kind, real, kernel, row_fields(), features)
+    return base._Module(base.unit(list(row_terms()), "columns.cuh", entries))
+
+
+def _in_columns(call: Rows, device: Device) -> tuple[cuda_columns.Tiling, str] | None:
+    """How a call is cut into tiles of columns, and what it is computed in; None if it is not for that executor."""
+    shape = call.x.shape
+    if (shape[2] == 1 and call.program != "entmax") or shape[1] == 0 or call.dbias is not None:
+        return None
+    real = "double" if call.program == "entmax" else working_type(call.kind, call.wide)
+    aligned = not any(a.data.ptr % 16 for a in (call.x, call.out, call.grad) if a is not None)
+    few = cuda_columns.EACH // 4 if call.program == "entmax" else cuda_columns.EACH  # there is much to do for each
+    found = cuda_columns.tiling(call.kind, real, shape, 1 + (call.grad is not None), device, aligned, few)
+    return (found, real) if cuda_columns.takes(call.program, shape, found) else None
+
+
+@functools.cache
 def device_facts(device: int) -> Device:
     """What plans depend on."""
     found = base.module().cuda.Device(device)
@@ -266,6 +285,15 @@ def run(call: Rows) -> None:
             grid = -(-rows // (found.threads // found.lanes)) if found.lanes else rows * found.blocks
             args = tuple(values[name] for _, name in row_fields())
             loaded.launch("row_program", device, grid, found.threads, args, found.shared)
+            return
+        cut = _in_columns(call, device_facts(device))
+        if cut is not None:
+            tiling, real = cut
+            own = tiling[: len(cuda_columns.tile_fields())]
+            kernel = cuda_columns.kernel_of(tiling, call.kind, real, features)
+            loaded = _columns(call.program, call.direction, call.kind, real, kernel, features)
+            args = (*(values[name] for _, name in row_fields()), *own)
+            loaded.launch("row_program", device, tiling.tiles * max(1, tiling.blocks), tiling.threads, args, tiling.shared)
             return
         team = "Alone" if inner > 1 else "Warp" if n <= SHORT else "Block"
         loaded = _general(call.program, call.direction, call.kind, call.wide, team, features)
