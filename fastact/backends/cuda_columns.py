@@ -13,7 +13,7 @@ TILE = 64 * 1024
 #: Blocks of a cluster, at most; tiles that are fewer are split further as long as a block keeps so many elements.
 MOST, FEW, SHARE = 8, 128, 8192
 #: Threads of a block, at most, and neighbouring columns of a tile; elements of a thread.
-THREADS, WIDEST, EACH = 1024, 256, 64
+THREADS, WIDEST, EACH = 512, 256, 64
 
 
 class Tiling(NamedTuple):
@@ -121,6 +121,7 @@ class Kernel(NamedTuple):
     blocks: int
     beyond: bool  #: whether some of a column may have no room
     threads: int
+    least: int  #: blocks that should have room on a multiprocessor
     number: str  #: what numbers of a column, and so its sums, are
 
 
@@ -129,7 +130,13 @@ def kernel_of(found: Tiling, kind: str, real: str, features: Sequence[str]) -> K
     # Floats are enough where results are halves and a thread adds few; not for a result that is float64.
     few = found.rows * found.width * found.many <= 256 * found.threads
     short = base.ITEMSIZE[kind] == 2 and real == "float" and few and {"LSE", "SINK", "LABELS", "SOFT"}.isdisjoint(features)
-    return Kernel(found.blocks, found.room < found.rows, rounded(found.threads, 256), "float" if short else "double")
+    threads = rounded(found.threads, 256)
+    return Kernel(found.blocks, found.room < found.rows, threads, 3 if threads == 256 else 1, "float" if short else "double")
+
+
+def loops(kernel: Kernel) -> str:
+    """The file that it is made from."""
+    return "columns_short.cuh" if kernel.number == "float" else "columns.cuh"
 
 
 def entries(
@@ -148,9 +155,10 @@ def entries(
     made = f"{kernel.blocks}, {str(kernel.beyond).lower()}, {' | '.join(features) or '0'}, {what}"
     cluster = f"__cluster_dims__({kernel.blocks}, 1, 1) " if kernel.blocks > 1 else ""
     own = tile_fields()
-    takes, row = ", ".join(t + name for t, name in (*fields, *own)), ", ".join(name for _, name in fields)
+    takes = ", ".join([*(t + name for t, name in fields), *(f"long long {name}" for _, name in own)])
+    row = ", ".join(name for _, name in fields)
     return [
-        f'namespace fastact {{\nextern "C" __global__ void {cluster}__launch_bounds__({kernel.threads}) {prefix}row_program({takes}) {{\n'
-        f"    const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{', '.join(name for _, name in own)}}};\n"
+        f'namespace fastact {{\nextern "C" __global__ void {cluster}__launch_bounds__({kernel.threads}, {kernel.least}) {prefix}row_program({takes}) {{\n'
+        f"    const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{', '.join(f'static_cast<int>({name})' for _, name in own)}}};\n"
         f"    columns<{made}>(call, tiling);\n}}\n}}"
     ]

@@ -237,7 +237,7 @@ def _on_chip(program: str, direction: str, kind: str, plan: Plan, features: tupl
 @functools.cache
 def _columns(program: str, direction: str, kind: str, real: str, kernel: cuda_columns.Kernel, features: tuple[str, ...]) -> Any:
     entries = cuda_columns.entries(program, direction, kind, real, kernel, row_fields(), features)
-    return base._Module(base.unit(list(row_terms()), "columns.cuh", entries))
+    return base._Module(base.unit(list(row_terms()), cuda_columns.loops(kernel), entries))
 
 
 def _in_columns(call: Rows, device: Device) -> tuple[cuda_columns.Tiling, str] | None:

@@ -11,17 +11,33 @@
 
 #define FASTACT_SHARED static __device__ __forceinline__
 #include "cluster.cuh"
+#ifdef FASTACT_SHORT_EXP
+FASTACT_FUNCTION float exp2_approximately(float x) {
+#ifdef FASTACT_HOST
+    return ::exp2f(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+// exp(x) 2^(64 - K) as in the definitions, with an error of up to 2^-19, which is enough for halves: a third of the instructions. What
+// `shift` holds but for K is a constant; that of log2(e), rounded, is the same for all elements of a row but for 2^-26 of their differences.
+namespace defs {
+FASTACT_FUNCTION float shifted_exp(float x, float, float shift) { return exp2_approximately(fma(x, 1.44269504f, shift - 12583039.0f)); }
+}  // namespace defs
+#endif
 #include "rows.cuh"
 
 // How a call is cut into tiles, a field a line: entry points are written from this.
 struct Tiling {
-    long long width;    // neighbouring columns of a tile, of one outer index,
-    long long many;     // and of how many outer indices: more than one only where `width` is all of inner
-    long long across;   // tiles beside each other
-    long long rows;     // of a column, for each block
-    long long room;     // of them in shared memory
-    long long apart;    // elements from one outer index to the next there
-    long long vectors;  // whether all that is moved lies on borders of 16 bytes
+    int width;    // neighbouring columns of a tile, of one outer index,
+    int many;     // and of how many outer indices: more than one only where `width` is all of inner
+    int across;   // tiles beside each other
+    int rows;     // of a column, for each block
+    int room;     // of them in shared memory
+    int apart;    // elements from one outer index to the next there
+    int vectors;  // whether all that is moved lies on borders of 16 bytes
 };
 
 // ---------------------------------------------------------------- numbers of a column
@@ -40,6 +56,7 @@ template <int blocks> FASTACT_FUNCTION bool any_of_all(bool one) {
         auto *const flags = reinterpret_cast<float *>(shared_memory());
         cluster_wait();  // what was there has been read
         if (threadIdx.x < blocks) give(flags + cluster_rank(), static_cast<int>(threadIdx.x), found ? 1.0f : 0.0f);
+        __syncwarp();
         cluster_arrive();
         cluster_wait();
 #pragma unroll
@@ -65,6 +82,9 @@ template <class T, int b> FASTACT_FUNCTION Across<T, b> operator-(Across<T, b> x
 template <class N, int blocks> struct ColumnNumber { using type = Across<N, blocks>; };
 template <class N> struct ColumnNumber<N, 0> { using type = N; };
 
+// One instruction; passes over NaN.
+FASTACT_FUNCTION float larger(float a, float b) { return ::fmaxf(a, b); }
+FASTACT_FUNCTION double larger(double a, double b) { return pymax(a, b); }
 template <int kind, class F> FASTACT_FUNCTION Words words_of(const F *v) { return pack<kind>(v); }  // not the executor's own `pack`
 
 // ---------------------------------------------------------------- the executor
@@ -103,27 +123,27 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     const unsigned char *wheres;
     long long limit;
 
-    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t) : Columns(c, t, blocks > 1 ? blockIdx.x / blocks : blockIdx.x) {}
-    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, long long number)
-        : Columns(c, t, number / t.across * t.many, number % t.across * t.width, static_cast<int>(threadIdx.x % (t.width * t.many))) {}
+    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t) : Columns(c, t, static_cast<int>(blocks > 1 ? blockIdx.x / blocks : blockIdx.x)) {}
+    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, int number)
+        : Columns(c, t, static_cast<long long>(number / t.across) * t.many, static_cast<long long>(number % t.across) * t.width, threadIdx.x % static_cast<unsigned>(t.width * t.many)) {}
     // The column of that number in the tile, or the last one that is there.
     FASTACT_FUNCTION long long clamped(long long at, long long end) { return at < end ? at : end - 1; }
     FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, long long o, long long i, int number)
         : Base(c, clamped(o + number / t.width, c.outer) * c.inner + clamped(i + number % t.width, c.inner)), tiling(t), outer(o), left(i) {
         rank = 0;
         if constexpr (blocks > 1) rank = cluster_rank();
-        const int full = static_cast<int>(t.width);
-        columns = full * static_cast<int>(t.many), groups = blockDim.x / columns, group = threadIdx.x / columns;
+        const int full = t.width;
+        columns = full * t.many, groups = blockDim.x / static_cast<unsigned>(columns), group = threadIdx.x / static_cast<unsigned>(columns);
         slabs = static_cast<int>(c.outer - o < t.many ? c.outer - o : t.many), width = static_cast<int>(c.inner - i < full ? c.inner - i : full);
         const int slab = number / full, inside = number % full;
         own = slab < slabs && inside < width && group < groups;
         const int k = slab < slabs ? slab : slabs - 1, w = inside < width ? inside : width - 1;
         column = k * full + w;
-        first_row = rank * t.rows;
+        first_row = static_cast<long long>(rank) * t.rows;
         const long long rest = n - first_row;
         mine = static_cast<int>(rest < 0 ? 0 : rest < t.rows ? rest : t.rows), here = mine;
-        if constexpr (beyond) here = mine < t.room ? mine : static_cast<int>(t.room);
-        begin = group, place = k * static_cast<int>(t.apart) + group * full + w, step = groups * full;
+        if constexpr (beyond) here = mine < t.room ? mine : t.room;
+        begin = group, place = k * t.apart + group * full + w, step = groups * full;
         auto *const free = reinterpret_cast<F *>(shared_memory() + around());
         tile = free, grads = free + (t.many > 1 ? t.many * t.apart : t.room * full);
         const long long at = (o + k) * c.n * c.inner + i + w;
@@ -147,64 +167,65 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
 
     // -------- between memory and the tile
 
-    // What memory and the tile have alike, in runs: whole outer indices, or pieces of rows. body(from, place) for every `each` elements of
-    // them, `batch` of a thread at a time: first all loads, then all stores.
-    template <int each, int batch, class Load, class Store> FASTACT_ROW_METHOD void walk(Load load, Store store) const {
+    // What memory and the tile have alike, in runs: whole outer indices, or pieces of rows. Each thread has `unit` elements of them at a time, and
+    // `batch` such units: load(b, from, place) for all, then store(b, from, place).
+    template <int unit, int batch, class Load, class Store> FASTACT_ROW_METHOD void walk(const S *array, Load load, Store store) const {
         const bool whole = width == call.inner;
-        const int runs = whole ? slabs : here, length = (whole ? here * width : width) / each, threads = blockDim.x;
-        if (!length) return;
-        const int place_apart = static_cast<int>(whole ? tiling.apart : tiling.width);
-        const long long apart = whole ? call.n * call.inner : call.inner;
-        const long long from = (outer * call.n + first_row) * call.inner + left;
-        const int run_step = threads / length, unit_step = threads % length;
-        int run = threadIdx.x / length, unit = threadIdx.x % length;
+        const int runs = whole ? slabs : here, elements = whole ? here * width : width;
+        if (!elements) return;
+        const unsigned length = static_cast<unsigned>(elements) / unit, runs_on = blockDim.x / length, units_on = blockDim.x % length;
+        unsigned u = threadIdx.x % length;
+        int run = static_cast<int>(threadIdx.x / length);
+        const int place_apart = whole ? tiling.apart : tiling.width, place_on = static_cast<int>(runs_on) * place_apart + static_cast<int>(units_on) * unit;
+        const long long apart = whole ? call.n * call.inner : call.inner, on = runs_on * apart + units_on * unit;
+        const S *p = array + (outer * call.n + first_row) * call.inner + left + run * apart + u * unit;
+        int place_ = run * place_apart + static_cast<int>(u) * unit;
         while (run < runs) {
-            long long at[batch];
+            const S *from[batch];
             int to[batch];
 #pragma unroll
             for (int b = 0; b < batch; b++) {
-                at[b] = from + run * apart + unit * each, to[b] = run < runs ? run * place_apart + unit * each : -1;
-                run += run_step, unit += unit_step;
-                if (unit >= length) unit -= length, run++;
+                from[b] = p, to[b] = run < runs ? place_ : -1;
+                if (to[b] >= 0) load(b, from[b], to[b]);
+                p += on, place_ += place_on, u += units_on, run += static_cast<int>(runs_on);
+                if (u >= length) u -= length, run++, p += apart - elements, place_ += place_apart - elements;
             }
 #pragma unroll
             for (int b = 0; b < batch; b++)
-                if (to[b] >= 0) load(b, at[b], to[b]);
-#pragma unroll
-            for (int b = 0; b < batch; b++)
-                if (to[b] >= 0) store(b, at[b], to[b]);
+                if (to[b] >= 0) store(b, from[b], to[b]);
         }
     }
     static constexpr int vector = lanes_of<kind>;
     FASTACT_ROW_METHOD void bring(const S *from, F *to) const {
+        constexpr int batch = 8;
         if (tiling.vectors) {
-            constexpr int batch = 8;
             Words words[batch];
-            const bool in_place = call.in_place != 0;
-            walk<vector, batch>([&](int b, long long at, int) FASTACT_INLINE { words[b] = load_words(from + at, in_place); },
-                              [&](int b, long long, int place) FASTACT_INLINE {
-                                  F v[vector];
-                                  unpack<kind>(words[b], v);
-                                  store_numbers(to + place, v);
-                              });
+            walk<vector, batch>(
+                from, [&](int b, const S *p, int) FASTACT_INLINE { words[b] = load_words(p, true); },
+                [&](int b, const S *, int place) FASTACT_INLINE {
+                    F v[vector];
+                    unpack<kind>(words[b], v);
+                    store_numbers(to + place, v);
+                });
         } else {
-            constexpr int batch = 8;
             S one[batch];
-            walk<1, batch>([&](int b, long long at, int) FASTACT_INLINE { one[b] = from[at]; },
-                           [&](int b, long long, int place) FASTACT_INLINE { to[place] = widen<kind, F>(one[b]); });
+            walk<1, batch>(
+                from, [&](int b, const S *p, int) FASTACT_INLINE { one[b] = *p; },
+                [&](int b, const S *, int place) FASTACT_INLINE { to[place] = widen<kind, F>(one[b]); });
         }
     }
     FASTACT_ROW_METHOD void take_away(S *to) const {
+        constexpr int batch = 4;
         if (tiling.vectors) {
-            constexpr int batch = 2;
             F v[batch][vector];
-            walk<vector, batch>([&](int b, long long, int place) FASTACT_INLINE { load_numbers(tile + place, v[b]); },
-                              [&](int b, long long at, int) FASTACT_INLINE { store_words(to + at, words_of<kind>(v[b])); });
+            walk<vector, batch>(
+                to, [&](int b, const S *, int place) FASTACT_INLINE { load_numbers(tile + place, v[b]); },
+                [&](int b, const S *p, int) FASTACT_INLINE { store_words(const_cast<S *>(p), words_of<kind>(v[b])); });
         } else {
-            constexpr int batch = 4;
             F v[batch];
-            walk<1, batch>([&](int b, long long, int place) FASTACT_INLINE { v[b] = tile[place]; },
-                           [&](int b, long long at, int) FASTACT_INLINE { to[at] = narrow<kind>(v[b]); });
+            walk<1, batch>(
+                to, [&](int b, const S *, int place) FASTACT_INLINE { v[b] = tile[place]; },
+                [&](int b, const S *p, int) FASTACT_INLINE { *const_cast<S *>(p) = narrow<kind>(v[b]); });
         }
     }
     struct alignas(16) Numbers {
@@ -325,6 +346,7 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
             if (groups > MOST) {  // in two steps
                 T part = nothing;
                 if (group < MOST)
+#pragma unroll 4
                     for (int g = group; g < groups; g += MOST) part = join(part, cell[g * columns + column]);
                 __syncthreads();
                 if (group < MOST) cell[threadIdx.x] = part;
@@ -332,11 +354,13 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
                 count = MOST;
             }
             T r = nothing;
+#pragma unroll 4
             for (int g = 0; g < count; g++) r = join(r, cell[g * columns + column]);
             if constexpr (blocks > 1) {
                 auto *const given = reinterpret_cast<T *>(shared_memory() + FLAGS + 8 * blockDim.x);
                 cluster_wait();
                 for (int b = group; own && b < blocks; b += groups) give(given + rank * columns + column, b, r);
+                __syncwarp();  // a warp arrives as one
                 cluster_arrive();
                 cluster_wait();
                 r = nothing;
@@ -357,8 +381,8 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     }
     template <class Term> FASTACT_ROW_METHOD U max(Term term) const {
         F m = static_cast<F>(-pack_infinity());
-        each([&](const At &at) FASTACT_INLINE { m = pymax(m, term(at)); });
-        return unpacked(all(m, static_cast<F>(-pack_infinity()), [](F a, F b) { return pymax(a, b); }));
+        each([&](const At &at) FASTACT_INLINE { m = larger(m, term(at)); });
+        return unpacked(all(m, static_cast<F>(-pack_infinity()), [](F a, F b) { return larger(a, b); }));
     }
     // In float64 with the rounding errors beside it.
     struct Sum {
@@ -451,7 +475,7 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
         if (!own || r < 0 || r >= mine) return;
         const bool there = !beyond || r < here;
         if ((there ? r : r - here) % groups != group) return;
-        put(At{row, there ? place + static_cast<int>(r - group) * static_cast<int>(tiling.width) : -1, F(0), F(0)}, pack(v));
+        put(At{row, there ? place + static_cast<int>(r - group) * tiling.width : -1, F(0), F(0)}, pack(v));
     }
 
     FASTACT_ROW_METHOD void finish() {
