@@ -90,7 +90,7 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
     half, back, clusters = lanes == 8, streams > 1, device[0] >= 90
     if vectors <= 32:
         return Plan("Registers", 1, power(vectors), 256)
-    if vectors <= 64 or (half and back and vectors <= 128):
+    if vectors <= 128:
         return Plan("Registers", 2 if vectors <= 64 else 4, 32, 256)
 
     def registers(count: int, blocks: int = 1) -> Plan:
@@ -99,9 +99,9 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
 
     # The most vectors for a block of so many a thread.
     if half:
-        steps = [(512, 2), (1024, 2), (2048, 4)] if back else [(128, 1), (256, 2), (2048, 4)]
+        steps = [(1024, 2), (2048, 4)] if back else [(256, 2), (2048, 4)]
     else:
-        steps = [(256, 2), (1024, 2), (2048, 4)] if back else [(256, 1), (2048, 2), (4096, 4)]
+        steps = [(1024, 2), (2048, 4)] if back else [(2048, 2), (4096, 4)]
     for most, count in [] if reads_only and vectors > 256 else steps:
         if vectors <= most:
             return registers(count)
@@ -118,8 +118,8 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
         threads, blocks, least = (1024, 1, 1)
     elif back:
         threads, blocks, least = (256, 2, 3) if vectors <= 4096 else (512, 4, 1) if vectors <= 16384 else (512, 8, 1)
-    elif vectors <= 4096:
-        threads, blocks, least = (1024, 1, 2)
+    elif vectors <= SHARE:
+        threads, blocks, least = (512, 1, 3)
     elif vectors <= 6400:
         threads, blocks, least = (512, 1, 2)
     else:
@@ -158,7 +158,7 @@ def on_chip_entries(
     real = working_type(kind, False)
     exact = real == "double" or kind == "float32" or plan.place != "Registers"
     number = "double" if exact or {"LSE", "SINK", "LABELS", "SOFT"} & set(features) else "float"
-    team = f"Lanes<{plan.lanes}>" if plan.lanes else f"Blocks<{plan.blocks}>"
+    team = f"Lanes<{plan.lanes}>" if plan.lanes else f"Blocks<{plan.blocks}, {plan.threads // 32}>"
     number = f"Beside<{number}>" if 0 < plan.lanes < 32 else number
     place = f"Registers<{plan.count}>" if plan.place == "Registers" else f"Chunk<{str(plan.place == 'Bulk').lower()}, {plan.count}>"
     way = "VALUE" if direction == "value_and_grad" else direction.upper()

@@ -12,8 +12,34 @@
 
 // ---------------------------------------------------------------- who takes a row
 
-template <class T> FASTACT_FUNCTION T larger_of(T a, T b) { return pymax(a, b); }
-template <class T> FASTACT_FUNCTION T sum_of(T a, T b) { return a + b; }
+FASTACT_FUNCTION float larger_of(float a, float b) { return ::fmaxf(a, b); }  // passes over NaN
+FASTACT_FUNCTION double larger_of(double a, double b) { return ::fmax(a, b); }
+FASTACT_FUNCTION float at_least(float x, float lowest) {  // NaN stays
+#ifdef FASTACT_HOST
+    return pymax(x, lowest);
+#else
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(lowest));
+    return r;
+#endif
+}
+// 2^x within 2^-22 of it, for halves; what is below 2^-126 is 0.
+FASTACT_FUNCTION float quick_exp2(float x) {
+    float r;
+#ifdef FASTACT_HOST
+    r = ::exp2f(x);
+    r = r < 0x1p-126f ? 0.0f : r;
+#else
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+#endif
+    return r;
+}
+struct Larger {
+    template <class T> FASTACT_ROW_METHOD T operator()(T a, T b) const { return larger_of(a, b); }
+};
+struct Plus {
+    template <class T> FASTACT_ROW_METHOD T operator()(T a, T b) const { return a + b; }
+};
 
 // Everyone gets the same bits: at each step two lanes join the same two numbers, and joining commutes.
 template <int size, class T, class Join> FASTACT_FUNCTION T over_lanes(T v, Join join) {
@@ -35,8 +61,8 @@ template <int size_> struct Lanes {
     template <class T, class Join> FASTACT_ROW_METHOD T all(T v, T, Join join) const { return over_lanes<size_>(v, join); }
 };
 
-// A block of whole warps, or `blocks_` of them. Each reduction has one barrier: its cells are not those of the one before.
-template <int blocks_> struct Blocks {
+// A block of up to `most` whole warps, or `blocks_` of such. Each reduction has one barrier: its cells are not those of the one before.
+template <int blocks_, int most> struct Blocks {
     static constexpr bool beside = false, wide = true;
     static constexpr int blocks = blocks_;
     int block_, warps;
@@ -58,14 +84,24 @@ template <int blocks_> struct Blocks {
     FASTACT_ROW_METHOD void begin() const {
         if constexpr (blocks > 1) cluster_wait();
     }
-    FASTACT_ROW_METHOD int count() const { return blocks * warps; }
+    // What warps have told, each cell by one lane of `span`, joined: the same for all lanes, whichever span they are of.
+    static constexpr int span = blocks * most < 32 ? blocks * most : 32;
+    template <class T, class Value, class Join> FASTACT_ROW_METHOD T told(T nothing, Value value, Join join) const {
+        T r = nothing;
+#pragma unroll
+        for (int k = 0; k < blocks * most; k += span) {
+            const int i = k + threadIdx.x % span;
+            if (i < blocks * warps) r = join(r, value(i));
+        }
+        return over_lanes<span>(r, join);
+    }
     template <class T> FASTACT_ROW_METHOD T *cell(int k) const { return reinterpret_cast<T *>(cells) + k; }
     // What a warp says, in its cell, for everyone.
     template <class T> FASTACT_ROW_METHOD void tell(int k, T v) const {
         const int lane = threadIdx.x % 32, own = block_ * warps + threadIdx.x / 32;
         if constexpr (blocks > 1) {
-            if (lane < blocks) give(cell<T>(k * count() + own), lane, v);
-        } else if (lane == 0) *cell<T>(k * count() + own) = v;
+            if (lane < blocks) give(cell<T>(k * blocks * warps + own), lane, v);
+        } else if (lane == 0) *cell<T>(k * warps + own) = v;
     }
     FASTACT_ROW_METHOD void meet() const {
         if constexpr (blocks > 1) cluster_arrive(), cluster_wait();
@@ -78,10 +114,9 @@ template <int blocks_> struct Blocks {
     template <class T, class Join> FASTACT_ROW_METHOD T all(T v, T nothing, Join join) const {
         tell(0, over_lanes<32>(v, join));
         meet();
-        T r = nothing;
-        for (int k = threadIdx.x % 32; k < count(); k += 32) r = join(r, *cell<T>(k));
+        const T r = told(nothing, [&](int i) FASTACT_INLINE { return *cell<T>(i); }, join);
         turn();
-        return over_lanes<32>(r, join);
+        return r;
     }
 };
 
@@ -111,6 +146,8 @@ template <class N, class F, int count> FASTACT_FUNCTION F sum_of_tree(const F *v
 
 template <class U> struct NumberOf { using type = U; };
 template <class T> struct NumberOf<Beside<T>> { using type = T; };
+template <bool first, class A, class B> struct Either { using type = A; };
+template <class A, class B> struct Either<false, A, B> { using type = B; };
 
 // ---------------------------------------------------------------- where a row lies
 
@@ -397,7 +434,7 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
     FASTACT_ROW_METHOD void settle() {
         float found = 0.0f;
         visit([&](V &v, int) FASTACT_INLINE { found = v.kept ? 1.0f : found; });
-        found = team.all(found, 0.0f, larger_of<float>);
+        found = team.all(found, 0.0f, Larger());
         this->set_some(found > 0.0f);
     }
 
@@ -420,11 +457,20 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
     FASTACT_ROW_METHOD F packed(double v) const { return static_cast<F>(v); }
     template <class T> FASTACT_ROW_METHOD F packed(Beside<T> v) const { return static_cast<F>(v.v); }
     template <class T> FASTACT_ROW_METHOD F pack(T u) const { return packed(u); }
-    FASTACT_ROW_METHOD U number(N v) const {
-        if constexpr (Team::beside) return U{v};
-        else return v;
+    template <class T> FASTACT_FUNCTION U number(T v) {
+        if constexpr (Team::beside) return U{static_cast<N>(v)};
+        else return static_cast<N>(v);
     }
-    FASTACT_ROW_METHOD U unpacked(F v) const { return number(static_cast<N>(v)); }
+    template <class T> FASTACT_FUNCTION U number(Beside<T> v) { return U{static_cast<N>(v.v)}; }
+    FASTACT_ROW_METHOD U unpacked(F v) const { return number(v); }
+    // For halves the power of two comes from the device: log2(e) x - k, the rest of log2(e) included.
+    FASTACT_FUNCTION F shifted_exp(F x, F lowest, F shift) {
+        if constexpr (lanes == 8) return quick_exp2(fma(x, 1.925963033500e-8f, fma(x, 1.44269502162933349609375f, shift - 12583039.0f)));
+        else {
+            const auto parts = defs::exp_split(at_least(x, lowest), shift);
+            return fma(parts.a, parts.b, parts.b);
+        }
+    }
 
     template <class Body> FASTACT_ROW_METHOD void each(Body body) const {
         visit([&](V &v, int c) FASTACT_INLINE {
@@ -437,17 +483,20 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
         F m = static_cast<F>(-pack_infinity());
         visit([&](V &v, int) FASTACT_INLINE {
 #pragma unroll
-            for (int e = 0; e < lanes; e++) m = pymax(m, term(At{&v, e}));
+            for (int e = 0; e < lanes; e++) m = larger_of(m, term(At{&v, e}));
         });
         return m;
     }
-    template <class Term> FASTACT_ROW_METHOD U max(Term term) {
-        const F m = team.all(largest_here(term), static_cast<F>(-pack_infinity()), larger_of<F>);
+    // Narrow, where nothing is compared with it that is wider.
+    using Largest = typename Either<has_sink, U, typename Either<Team::beside, Beside<F>, F>::type>::type;
+    template <class Term> FASTACT_ROW_METHOD Largest max(Term term) {
+        const F m = team.all(largest_here(term), static_cast<F>(-pack_infinity()), Larger());
         if constexpr (masked) {
             const bool low = m == static_cast<F>(-pack_infinity());
             if (Team::beside ? __any_sync(0xffffffffu, low) != 0 : low) settle();
         }
-        return number(static_cast<N>(m));
+        if constexpr (has_sink) return unpacked(m);
+        else return Largest{m};
     }
     // Terms of one vector; what is beside the row does not count.
     template <class Term> FASTACT_ROW_METHOD void terms_of(V &v, F *terms, Term term) const {
@@ -476,7 +525,7 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
         } else add(sum, static_cast<N>(sum_of_tree<N, F, lanes>(terms)));
     }
     FASTACT_ROW_METHOD N joined(const Sum &sum) const { return sum.low == sum.low ? sum.high + sum.low : sum.high; }  // NaN where the sum is infinite
-    FASTACT_ROW_METHOD U total(const Sum &sum) const { return number(team.all(joined(sum), N(0), sum_of<N>)); }
+    FASTACT_ROW_METHOD U total(const Sum &sum) const { return number(team.all(joined(sum), N(0), Plus())); }
     template <class Term> FASTACT_ROW_METHOD U sum(Term term) const {
         Sum s;
         visit([&](V &v, int) FASTACT_INLINE {
@@ -541,7 +590,7 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
             F terms[lanes];
 #pragma unroll
             for (int e = 0; e < lanes; e++) {
-                terms[e] = defs::shifted_exp(v.x[e], lowest, shift);
+                terms[e] = shifted_exp(v.x[e], lowest, shift);
                 if constexpr (remember_) remember(At{&v, e}, terms[e]);
                 if constexpr (edges) terms[e] = v.inside >> e & 1 ? terms[e] : F(0);
             }
@@ -552,7 +601,7 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
             }
         };
         if constexpr (in_registers) {
-            m = over_lanes<32>(largest_here([&](At at) FASTACT_INLINE { return x(at); }), larger_of<F>);
+            m = over_lanes<32>(largest_here([&](At at) FASTACT_INLINE { return x(at); }), Larger());
             k = frame(m);
             visit([&](V &v, int) FASTACT_INLINE { terms_in_frame(v); });
         } else {
@@ -560,7 +609,7 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
             visit([&](V &v, int) FASTACT_INLINE {
                 F most = v.x[0];
 #pragma unroll
-                for (int e = 1; e < lanes; e++) most = pymax(most, v.x[e]);
+                for (int e = 1; e < lanes; e++) most = larger_of(most, v.x[e]);
                 if (most > m) {
                     m = most;
                     const float last = k;
@@ -570,36 +619,35 @@ struct OnChip : RowNumbers<features, program, direction, kind, F_, U_> {
                 terms_in_frame(v);
             });
             const F own = m;
-            m = over_lanes<32>(own, larger_of<F>);
+            m = over_lanes<32>(own, Larger());
             s.high *= static_cast<N>(power_of_two(k - frame(m)));
             k = frame(m);
         }
-        const N part = over_lanes<32>(s.high, sum_of<N>);
+        const N part = over_lanes<32>(s.high, Plus());
         team.tell(0, static_cast<N>(m)), team.tell(1, part);
         team.meet();
-        F most = low;
-        const int count = team.count(), lane = threadIdx.x % 32;
-        for (int i = lane; i < count; i += 32) most = pymax(most, static_cast<F>(*team.template cell<N>(i)));
-        most = over_lanes<32>(most, larger_of<F>);
+        const F most = team.told(low, [&](int i) FASTACT_INLINE { return static_cast<F>(*team.template cell<N>(i)); }, Larger());
         if constexpr (masked) {
             if (most == low) settle();
         }
-        U largest = number(static_cast<N>(most));
+        Largest largest = most;
         if (has_sink) largest = sink > largest ? sink : largest;
         Terms t(*this, largest);
         const float final = static_cast<float>(t.k);
-        nan = largest;
+        nan = number(largest);
         if (t.shifted) {
-            N total = N(0);
-            for (int i = lane; i < count; i += 32)
-                total += *team.template cell<N>(count + i) * static_cast<N>(power_of_two(frame(static_cast<F>(*team.template cell<N>(i))) - final));
-            t.total = over_lanes<32>(total, sum_of<N>);
+            const int count = Team::blocks * team.warps;
+            const auto part = [&](int i) FASTACT_INLINE {
+                const F m = static_cast<F>(*team.template cell<N>(i));
+                return *team.template cell<N>(count + i) * static_cast<N>(power_of_two(frame(m) - final));
+            };
+            t.total = team.told(N(0), part, Plus());
             if constexpr (in_registers && remember_) factor = static_cast<F>(power_of_two(k - final));
             team.turn();
         } else {  // rare: what is too large for this, or infinite
             team.turn();
             if constexpr (in_registers && remember_) load();
-            if (wants_lse) nan = programs::nan_among_infinite(*this, largest);
+            if (wants_lse) nan = programs::nan_among_infinite(*this, nan);
             t.total = exact_sum([&](At at) FASTACT_INLINE {
                 const F term = t.careful(x(at));
                 if constexpr (remember_) remember(at, term);

@@ -19,6 +19,17 @@ FASTACT_FUNCTION float log1p_of(float x) { return defs::log1p(x); }
 FASTACT_FUNCTION float nearest_of(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 #define FASTACT_ROW_METHOD __device__ __forceinline__
 #define FASTACT_INLINE
+// For float32 results, of what is neither huge nor tiny: the device's first guess has 20 bits or more, and each step doubles them.
+FASTACT_FUNCTION double reciprocal_of(double x) {
+    double r;
+#ifdef FASTACT_HOST
+    r = from_bits(bits(1.0 / x) & ~0xffffffffLL);
+#else
+    asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(r) : "d"(x));
+#endif
+    return fma(r, fma(-x, r, 1.0), r);
+}
+FASTACT_FUNCTION float reciprocal_of(float x) { return 1.0f / x; }
 #ifndef FASTACT_SHARED
 #define FASTACT_SHARED static __device__
 #endif
@@ -223,6 +234,8 @@ struct Row : RowNumbers<features, program, direction, kind, F_, double> {
     using U = double;
     using Fixed = Row;
     static constexpr bool shares = true, at_once = false;
+    FASTACT_FUNCTION F shifted_exp(F x, F lowest, F shift) { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_FUNCTION U number(U u) { return u; }
     using At = long long;
     using Base::call, Base::n, Base::gone, Base::some, Base::masked, Base::from_output, Base::has_grad, Base::sums_bias, Base::loss_program, Base::pack_infinity;
 

@@ -11,16 +11,17 @@
 //   x(at) g(at) soft(at)       an element: the input (-inf where left out; in the ..._from_output programs the output), the gradient (0 where
 //                              left out), the probability of a class
 //   weight(at)                 of a class, if has_weight
-//   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum may round to 2^-24 of it on the way, exact_sum may not;
+//   max(term) sum(term)        of term(at) over the row, as U, max also as what `number` makes a U; max passes over NaN. sum may round to 2^-24 of it on the way, exact_sum may not;
 //                              sum2(term) of a term that gives two results
 //   each(body)                 body(at) for every element; put(at, value) inside it gives the result
 //   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it, if it has room (where there is a result like
 //                              x there may be); recall(at, term) is that value again, or term() if not; recall_only(at) for what has no term
 //   peek(place) poke(place, v) x at one place of the row; writes the result there, after `each`
-//   pack(U)                    as F
+//   pack(U) number(v)          as F; as U
+//   shifted_exp                defs::shifted_exp, or what is as good for how elements are stored
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: exp_of log_of log1p_of nearest_of, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
+// and freely: exp_of log_of log1p_of nearest_of reciprocal_of, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
 // programs share, one copy of each; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
 // Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
@@ -37,23 +38,22 @@ template <class Row> struct Exponentials {
     using F = typename Row::F;
     using U = typename Row::U;
     static constexpr double LOG2E = 1.4426950408889634, DOWN = 12583103.0, REACH = 65536.0;
-    U largest, own, total, log_total, k;  // own: the term of the largest
+    U largest, own, k, total, log_total;  // own: the term of the largest; k: what terms are shifted down by
     F m, lowest, shift;
     bool shifted;
 
-    FASTACT_ROW_METHOD Exponentials(const Row &row, const U &largest_) : largest(largest_), own(lanes([](auto l) { return l - l == 0 ? decltype(l)(1.0) : l - l; }, largest_)) {
-        m = row.pack(largest);
+    template <class Largest> FASTACT_ROW_METHOD Exponentials(const Row &row, const Largest &l) : largest(row.number(l)), own(largest), k(largest), m(row.pack(l)) {
         lowest = shift = m;
-        k = largest;
-        shifted = !is_float64<F> && !any([](auto l) { return !(l >= decltype(l)(-REACH) && l <= decltype(l)(REACH)); }, largest);
+        shifted = !is_float64<F> && !any([](auto l) { return !(l >= decltype(l)(-REACH) && l <= decltype(l)(REACH)); }, l);
         if (shifted) {
-            k = lanes([](auto l) { return nearest_of(l * decltype(l)(LOG2E)); }, largest);
-            shift = row.pack(lanes([](auto k) { return decltype(k)(DOWN) - k; }, k));
-            lowest = row.pack(lanes([](auto l) { return l - decltype(l)(110.0); }, largest));
+            const auto down = lanes([](auto l) { return nearest_of(l * decltype(l)(LOG2E)); }, l);
+            k = row.number(down);
+            shift = row.pack(lanes([](auto k) { return decltype(k)(DOWN) - k; }, down));
+            lowest = row.pack(lanes([](auto l) { return l - decltype(l)(110.0); }, l));
             own = row.unpacked(quick(m));
-        }
+        } else own = lanes([](auto l) { return l - l == 0 ? decltype(l)(1.0) : l - l; }, largest);
     }
-    FASTACT_ROW_METHOD F quick(F x) const { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_ROW_METHOD F quick(F x) const { return Row::shifted_exp(x, lowest, shift); }
     FASTACT_ROW_METHOD F careful(F x) const { return defs::softmax_term(x, m); }
     FASTACT_ROW_METHOD F term(F x) const { return shifted ? quick(x) : careful(x); }
     FASTACT_ROW_METHOD U term_of(const U &x) const {
@@ -68,7 +68,7 @@ template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
 }
 
 // The terms, remembered if so asked and the row has room for them, and their sum; exactly added where only its logarithm is wanted.
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const typename Row::U &largest) {
+template <bool remember, class Row, class Largest> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const Largest &largest) {
     const typename Row::Fixed row = given;
     Exponentials<Row> s(row, largest);
     const auto sum = [&](auto term) FASTACT_INLINE {
@@ -84,7 +84,7 @@ template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponenti
 template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponentials_shared(const Row &row, const typename Row::U &largest) {
     return exponentials_here<remember>(row, largest);
 }
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(const Row &row, const typename Row::U &largest) {
+template <bool remember, class Row, class Largest> FASTACT_FUNCTION Exponentials<Row> exponentials(const Row &row, const Largest &largest) {
     if constexpr (Row::shares) return exponentials_shared<remember>(row, largest);
     else return exponentials_here<remember>(row, largest);
 }
@@ -105,7 +105,8 @@ template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponenti
     if constexpr (Row::at_once) return row.template exponentials<remember, Exponentials<Row>>(nan);
     else {
         const auto largest = largest_of(row);
-        nan = row.wants_lse ? nan_among_infinite(row, largest) : largest;
+        nan = row.number(largest);
+        if (row.wants_lse) nan = nan_among_infinite(row, nan);
         return exponentials<remember>(row, largest);
     }
 }
@@ -143,7 +144,7 @@ template <class F> FASTACT_FUNCTION F scaled(F e, F scale) {
 }
 template <class Row> FASTACT_FUNCTION auto scale_of(const Row &row, const typename Row::U &total) {
     if constexpr (is_float64<typename Row::F>) return row.pack(total);
-    else return row.pack(lanes([](auto t) { return decltype(t)(1.0) / t; }, total));
+    else return row.pack(lanes([](auto t) { return reciprocal_of(t); }, total));
 }
 // The sink's share of the sum.
 template <class Row> FASTACT_FUNCTION auto sink_share(const Row &row, const Exponentials<Row> &s) {
@@ -428,7 +429,7 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
     const bool weighted = smooth || row.has_soft;
     typename Row::U largest = row.active, nan = row.active;  // nothing yet
-    if (weighted || !Row::at_once) largest = largest_of(row);
+    if (weighted || !Row::at_once) largest = row.number(largest_of(row));
     const F m = row.pack(largest), zero = lit<F>(0.0);
     const auto target = [&](auto at) FASTACT_INLINE {  // the weight of a class, but for the label's own
         F t = lit<F>(b);
