@@ -12,12 +12,12 @@ from . import cupy as base
 TILE = 64 * 1024
 #: Blocks of a cluster, at most; tiles that are fewer are split further as long as a block keeps so many elements.
 MOST, FEW, SHARE = 8, 128, 8192
-#: Threads of a block, at most, and neighbouring columns of a tile; elements of a thread.
-THREADS, WIDEST, EACH = 512, 256, 64
+#: Threads of a block, at most, and neighbouring columns of a tile; bytes of the tile for a thread.
+THREADS, WIDEST, EACH = 512, 256, 256
 
 
 class Tiling(NamedTuple):
-    """How a call is cut. The first seven are what the kernel takes, as ``Tiling`` in columns.cuh has them."""
+    """How a call is cut. The first eight are what the kernel takes, as ``Tiling`` in columns.cuh has them."""
 
     width: int
     many: int
@@ -25,6 +25,7 @@ class Tiling(NamedTuple):
     rows: int
     room: int
     apart: int
+    groups: int
     vectors: int
     tiles: int
     blocks: int  #: of a column; 0 if one thread takes it
@@ -42,8 +43,14 @@ def rounded(k: int, unit: int) -> int:
     return -(-k // unit) * unit
 
 
+def held_bytes(kind: str, real: str, features: Sequence[str]) -> int:
+    """What an element takes in a tile; as ``Columns::T`` in columns.cuh."""
+    as_read = {"BIAS", "SCALED", "NOISE"}.isdisjoint(features)
+    return 8 if real == "double" else base.ITEMSIZE[kind] if as_read else 4
+
+
 def tiling(
-    kind: str, real: str, shape: tuple[int, int, int], streams: int, device: tuple[int, int], aligned: bool = True, each: int = EACH
+    kind: str, wide: int, shape: tuple[int, int, int], streams: int, device: tuple[int, int], aligned: bool = True, each: int = EACH
 ) -> Tiling:
     """Cut a call into tiles. It follows from the shape and the kind of card alone: the same call gives the same bits.
 
@@ -52,8 +59,8 @@ def tiling(
 
     Parameters
     ----------
-    kind, real
-        How elements are stored, and what they are computed in: ``float`` or ``double``.
+    kind, wide
+        How elements are stored, and the bytes that one takes on the chip (`held_bytes`).
     shape
         ``(outer, n, inner)``.
     streams
@@ -63,10 +70,10 @@ def tiling(
     aligned
         Whether arrays begin on borders of 16 bytes.
     each
-        Elements that a thread should have, about.
+        Bytes of the tile that a thread should have, about.
     """
     outer, n, inner = shape
-    size, wide = base.ITEMSIZE[kind], 8 if real == "double" else 4
+    size = base.ITEMSIZE[kind]
     lanes, number = 16 // size, wide * streams  # bytes of an element on the chip
     columns, least = WIDEST, 128 // size
     while columns > least and n * columns * number > TILE:
@@ -86,7 +93,7 @@ def tiling(
     rows = -(-n // max(1, blocks))
     if across == 1:
         rows = rounded(rows, lanes)
-    threads = rounded(columns, 32) if single else min(THREADS, max(256, power_up(rows * columns // each), rounded(columns, 32)))
+    threads = rounded(columns, 32) if single else min(THREADS, max(256, power_up(rows * columns * number // each), rounded(columns, 32)))
     around = 0 if single else rounded(64 + 8 * threads + (8 * blocks * columns if blocks > 1 else 0), 128)
     room = min(rows, (device[1] - around) // (number * columns))
     if room < rows and across == 1:
@@ -99,7 +106,8 @@ def tiling(
     shared = around + number * (many * apart if many > 1 else room * width)
     pitch = inner if across > 1 else n * inner
     vectors = aligned and pitch * size % 16 == 0
-    return Tiling(width, many, across, rows, room, apart, int(vectors), tiles, blocks, threads, shared)
+    groups = 1 if single else threads // columns
+    return Tiling(width, many, across, rows, room, apart, groups, int(vectors), tiles, blocks, threads, shared)
 
 
 def takes(program: str, shape: tuple[int, int, int], found: Tiling) -> bool:
@@ -131,12 +139,7 @@ def kernel_of(found: Tiling, kind: str, real: str, features: Sequence[str]) -> K
     few = found.rows * found.width * found.many <= 256 * found.threads
     short = base.ITEMSIZE[kind] == 2 and real == "float" and few and {"LSE", "SINK", "LABELS", "SOFT"}.isdisjoint(features)
     threads = rounded(found.threads, 256)
-    return Kernel(found.blocks, found.room < found.rows, threads, 3 if threads == 256 else 1, "float" if short else "double")
-
-
-def loops(kernel: Kernel) -> str:
-    """The file that it is made from."""
-    return "columns_short.cuh" if kernel.number == "float" else "columns.cuh"
+    return Kernel(found.blocks, found.room < found.rows, threads, 3 if threads == 256 and real == "float" else 1, "float" if short else "double")
 
 
 def entries(
@@ -155,10 +158,10 @@ def entries(
     made = f"{kernel.blocks}, {str(kernel.beyond).lower()}, {' | '.join(features) or '0'}, {what}"
     cluster = f"__cluster_dims__({kernel.blocks}, 1, 1) " if kernel.blocks > 1 else ""
     own = tile_fields()
-    takes = ", ".join([*(t + name for t, name in fields), *(f"long long {name}" for _, name in own)])
+    takes = ", ".join([*(t + name for t, name in fields), *(f"long long tile_{name}" for _, name in own)])
     row = ", ".join(name for _, name in fields)
     return [
         f'namespace fastact {{\nextern "C" __global__ void {cluster}__launch_bounds__({kernel.threads}, {kernel.least}) {prefix}row_program({takes}) {{\n'
-        f"    const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{', '.join(f'static_cast<int>({name})' for _, name in own)}}};\n"
+        f"    const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{', '.join(f'static_cast<int>(tile_{name})' for _, name in own)}}};\n"
         f"    columns<{made}>(call, tiling);\n}}\n}}"
     ]

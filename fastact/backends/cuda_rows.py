@@ -237,10 +237,10 @@ def _on_chip(program: str, direction: str, kind: str, plan: Plan, features: tupl
 @functools.cache
 def _columns(program: str, direction: str, kind: str, real: str, kernel: cuda_columns.Kernel, features: tuple[str, ...]) -> Any:
     entries = cuda_columns.entries(program, direction, kind, real, kernel, row_fields(), features)
-    return base._Module(base.unit(list(row_terms()), cuda_columns.loops(kernel), entries))
+    return base._Module(base.unit(list(row_terms()), "columns.cuh", entries))
 
 
-def _in_columns(call: Rows, device: Device) -> tuple[cuda_columns.Tiling, str] | None:
+def _in_columns(call: Rows, features: Sequence[str], device: Device) -> tuple[cuda_columns.Tiling, str] | None:
     """How a call is cut into tiles of columns, and what it is computed in; None if it is not for that executor."""
     shape = call.x.shape
     if (shape[2] == 1 and call.program != "entmax") or shape[1] == 0 or call.dbias is not None:
@@ -248,7 +248,8 @@ def _in_columns(call: Rows, device: Device) -> tuple[cuda_columns.Tiling, str] |
     real = "double" if call.program == "entmax" else working_type(call.kind, call.wide)
     aligned = not any(a.data.ptr % 16 for a in (call.x, call.out, call.grad) if a is not None)
     few = cuda_columns.EACH // 4 if call.program == "entmax" else cuda_columns.EACH  # there is much to do for each
-    found = cuda_columns.tiling(call.kind, real, shape, 1 + (call.grad is not None), device, aligned, few)
+    wide = cuda_columns.held_bytes(call.kind, real, features)
+    found = cuda_columns.tiling(call.kind, wide, shape, 1 + (call.grad is not None), device, aligned, few)
     return (found, real) if cuda_columns.takes(call.program, shape, found) else None
 
 
@@ -286,7 +287,7 @@ def run(call: Rows) -> None:
             args = tuple(values[name] for _, name in row_fields())
             loaded.launch("row_program", device, grid, found.threads, args, found.shared)
             return
-        cut = _in_columns(call, device_facts(device))
+        cut = _in_columns(call, features, device_facts(device))
         if cut is not None:
             tiling, real = cut
             own = tiling[: len(cuda_columns.tile_fields())]

@@ -2,7 +2,7 @@
 // called columns here.
 //
 // `Columns` is the executor of rows/programs.hpp that brings a tile of neighbouring columns to shared memory, 16 bytes at a time where they lie
-// so, and keeps it there as numbers of the working type until the results have taken its place: memory is passed over once. A column is
+// so, and keeps it there until the results have taken its place: memory is passed over once. A column is
 // taken by one thread, or by several of a block, each `groups` rows further, or by those of a cluster of blocks. Threads of a warp have
 // neighbouring columns. What there is no room for is read again wherever a program asks for it.
 //
@@ -11,22 +11,6 @@
 
 #define FASTACT_SHARED static __device__ __forceinline__
 #include "cluster.cuh"
-#ifdef FASTACT_SHORT_EXP
-FASTACT_FUNCTION float exp2_approximately(float x) {
-#ifdef FASTACT_HOST
-    return ::exp2f(x);
-#else
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-#endif
-}
-// exp(x) 2^(64 - K) as in the definitions, with an error of up to 2^-19, which is enough for halves: a third of the instructions. What
-// `shift` holds but for K is a constant; that of log2(e), rounded, is the same for all elements of a row but for 2^-26 of their differences.
-namespace defs {
-FASTACT_FUNCTION float shifted_exp(float x, float, float shift) { return exp2_approximately(fma(x, 1.44269504f, shift - 12583039.0f)); }
-}  // namespace defs
-#endif
 #include "rows.cuh"
 
 // How a call is cut into tiles, a field a line: entry points are written from this.
@@ -37,6 +21,7 @@ struct Tiling {
     int rows;     // of a column, for each block
     int room;     // of them in shared memory
     int apart;    // elements from one outer index to the next there
+    int groups;   // of threads: each takes every so manieth row
     int vectors;  // whether all that is moved lies on borders of 16 bytes
 };
 
@@ -82,9 +67,20 @@ template <class T, int b> FASTACT_FUNCTION Across<T, b> operator-(Across<T, b> x
 template <class N, int blocks> struct ColumnNumber { using type = Across<N, blocks>; };
 template <class N> struct ColumnNumber<N, 0> { using type = N; };
 
+FASTACT_FUNCTION float exp2_approximately(float x) {
+#ifdef FASTACT_HOST
+    return ::exp2f(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
 // One instruction; passes over NaN.
 FASTACT_FUNCTION float larger(float a, float b) { return ::fmaxf(a, b); }
 FASTACT_FUNCTION double larger(double a, double b) { return pymax(a, b); }
+template <bool first, class A, class B> struct Chosen { using type = A; };
+template <class A, class B> struct Chosen<false, A, B> { using type = B; };
 template <int kind, class F> FASTACT_FUNCTION Words words_of(const F *v) { return pack<kind>(v); }  // not the executor's own `pack`
 
 // ---------------------------------------------------------------- the executor
@@ -100,6 +96,10 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     using S = Stored<kind>;
     static constexpr bool shares = false, at_once = false;
     static constexpr bool changed = !Base::from_output && (features & (BIAS | SCALED | NOISE));  // whether elements are not as read
+    // What the tile holds: numbers of the working type, so that a program finds there what it remembers; or halves as they are, whose terms
+    // are cheap and of which there is room for twice as many.
+    static constexpr bool as_stored = sizeof(S) == 2 && !is_float64<F> && !changed;
+    using T = typename Chosen<as_stored, S, F>::type;
     using Base::call, Base::n, Base::gone, Base::masked, Base::from_output, Base::has_grad, Base::loss_program, Base::wants_result, Base::pack_infinity;
 
     // An element of this thread: its row, and its value. Nobody else reads or writes it.
@@ -115,7 +115,7 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     long long first_row, outer, left;          // of this block; and of the tile: the first outer index and column
     int slabs, width, mine, here;              // outer indices and columns that are there, rows of this block, and those in shared memory
     int begin, place, step;                    // first row of this thread, and its place, and from there to the next
-    F *tile, *grads;
+    T *tile, *grads;
     const S *xs, *gs, *softs;  // this column, row 0
     S *ys;
     long long drawn_at;
@@ -123,28 +123,38 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     const unsigned char *wheres;
     long long limit;
 
-    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t) : Columns(c, t, static_cast<int>(blocks > 1 ? blockIdx.x / blocks : blockIdx.x)) {}
-    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, int number)
-        : Columns(c, t, static_cast<long long>(number / t.across) * t.many, static_cast<long long>(number % t.across) * t.width, threadIdx.x % static_cast<unsigned>(t.width * t.many)) {}
-    // The column of that number in the tile, or the last one that is there.
-    FASTACT_FUNCTION long long clamped(long long at, long long end) { return at < end ? at : end - 1; }
-    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, long long o, long long i, int number)
-        : Base(c, clamped(o + number / t.width, c.outer) * c.inner + clamped(i + number % t.width, c.inner)), tiling(t), outer(o), left(i) {
+    // Where this block's tile begins, and which group and column of the tile are this thread's: its own, or the last that is there.
+    struct Spot {
+        long long outer, left;
+        int slabs, width, group, slab, inside;
+        bool own;
+    };
+    FASTACT_FUNCTION int least(int a, long long b) { return a < b ? a : static_cast<int>(b); }
+    FASTACT_FUNCTION Spot spot_of(const RowsCall &c, const Tiling &t) {
+        const unsigned tile = blocks > 1 ? blockIdx.x / blocks : blockIdx.x, down = tile / static_cast<unsigned>(t.across), columns = static_cast<unsigned>(t.width * t.many);
+        Spot s;
+        s.outer = static_cast<long long>(down) * t.many, s.left = static_cast<long long>(tile - down * t.across) * t.width;
+        s.slabs = least(t.many, c.outer - s.outer), s.width = least(t.width, c.inner - s.left);
+        const unsigned group = threadIdx.x / columns, number = threadIdx.x - group * columns, slab = t.many > 1 ? number / t.width : 0;
+        s.group = static_cast<int>(group), s.slab = static_cast<int>(slab), s.inside = static_cast<int>(number - slab * t.width);
+        s.own = s.group < t.groups && s.slab < s.slabs && s.inside < s.width;
+        s.slab = least(s.slab, s.slabs - 1), s.inside = least(s.inside, s.width - 1);
+        return s;
+    }
+    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t) : Columns(c, t, spot_of(c, t)) {}
+    FASTACT_ROW_METHOD Columns(const RowsCall &c, const Tiling &t, const Spot &s)
+        : Base(c, (s.outer + s.slab) * c.inner + s.left + s.inside), tiling(t), own(s.own), outer(s.outer), left(s.left), slabs(s.slabs), width(s.width) {
         rank = 0;
         if constexpr (blocks > 1) rank = cluster_rank();
-        const int full = t.width;
-        columns = full * t.many, groups = blockDim.x / static_cast<unsigned>(columns), group = threadIdx.x / static_cast<unsigned>(columns);
-        slabs = static_cast<int>(c.outer - o < t.many ? c.outer - o : t.many), width = static_cast<int>(c.inner - i < full ? c.inner - i : full);
-        const int slab = number / full, inside = number % full;
-        own = slab < slabs && inside < width && group < groups;
-        const int k = slab < slabs ? slab : slabs - 1, w = inside < width ? inside : width - 1;
-        column = k * full + w;
+        const int full = t.width, k = s.slab, w = s.inside;
+        const long long o = outer, i = left;
+        columns = full * t.many, groups = t.groups, group = s.group, column = k * full + w;
         first_row = static_cast<long long>(rank) * t.rows;
         const long long rest = n - first_row;
         mine = static_cast<int>(rest < 0 ? 0 : rest < t.rows ? rest : t.rows), here = mine;
         if constexpr (beyond) here = mine < t.room ? mine : t.room;
         begin = group, place = k * t.apart + group * full + w, step = groups * full;
-        auto *const free = reinterpret_cast<F *>(shared_memory() + around());
+        auto *const free = reinterpret_cast<T *>(shared_memory() + around());
         tile = free, grads = free + (t.many > 1 ? t.many * t.apart : t.room * full);
         const long long at = (o + k) * c.n * c.inner + i + w;
         xs = static_cast<const S *>(c.x) + at, ys = static_cast<S *>(c.out) + at;
@@ -196,59 +206,66 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
         }
     }
     static constexpr int vector = lanes_of<kind>;
-    FASTACT_ROW_METHOD void bring(const S *from, F *to) const {
+    FASTACT_ROW_METHOD void bring(const S *from, T *to) const {
         constexpr int batch = 8;
         if (tiling.vectors) {
             Words words[batch];
             walk<vector, batch>(
                 from, [&](int b, const S *p, int) FASTACT_INLINE { words[b] = load_words(p, true); },
-                [&](int b, const S *, int place) FASTACT_INLINE {
-                    F v[vector];
-                    unpack<kind>(words[b], v);
-                    store_numbers(to + place, v);
+                [&](int b, const S *, int at) FASTACT_INLINE {
+                    if constexpr (sizeof(T) == sizeof(S)) *reinterpret_cast<Words *>(to + at) = words[b];
+                    else {
+                        F v[vector];
+                        unpack<kind>(words[b], v);
+#pragma unroll
+                        for (int i = 0; i < vector; i += in_words) *reinterpret_cast<Words *>(to + at + i) = words_of<own_kind<F>>(v + i);
+                    }
                 });
         } else {
             S one[batch];
             walk<1, batch>(
-                from, [&](int b, const S *p, int) FASTACT_INLINE { one[b] = *p; },
-                [&](int b, const S *, int place) FASTACT_INLINE { to[place] = widen<kind, F>(one[b]); });
+                from, [&](int b, const S *p, int) FASTACT_INLINE { one[b] = *p; }, [&](int b, const S *, int at) FASTACT_INLINE { to[at] = as_held(one[b]); });
         }
     }
     FASTACT_ROW_METHOD void take_away(S *to) const {
         constexpr int batch = 4;
         if (tiling.vectors) {
-            F v[batch][vector];
+            Words words[batch];
             walk<vector, batch>(
-                to, [&](int b, const S *, int place) FASTACT_INLINE { load_numbers(tile + place, v[b]); },
-                [&](int b, const S *p, int) FASTACT_INLINE { store_words(const_cast<S *>(p), words_of<kind>(v[b])); });
+                to,
+                [&](int b, const S *, int at) FASTACT_INLINE {
+                    if constexpr (sizeof(T) == sizeof(S)) words[b] = *reinterpret_cast<const Words *>(tile + at);
+                    else {
+                        F v[vector];
+#pragma unroll
+                        for (int i = 0; i < vector; i += in_words) fastact::unpack<own_kind<F>>(*reinterpret_cast<const Words *>(tile + at + i), v + i);
+                        words[b] = words_of<kind>(v);
+                    }
+                },
+                [&](int b, const S *p, int) FASTACT_INLINE { store_words(const_cast<S *>(p), words[b]); });
         } else {
-            F v[batch];
+            S one[batch];
             walk<1, batch>(
-                to, [&](int b, const S *, int place) FASTACT_INLINE { v[b] = tile[place]; },
-                [&](int b, const S *p, int) FASTACT_INLINE { *const_cast<S *>(p) = narrow<kind>(v[b]); });
+                to, [&](int b, const S *, int at) FASTACT_INLINE { one[b] = as_given(tile[at]); },
+                [&](int b, const S *p, int) FASTACT_INLINE { *const_cast<S *>(p) = one[b]; });
         }
     }
-    struct alignas(16) Numbers {
-        F v[16 / sizeof(F)];
-    };
-    FASTACT_ROW_METHOD void store_numbers(F *to, const F *v) const {
-        constexpr int count = 16 / sizeof(F);
-#pragma unroll
-        for (int i = 0; i < vector; i += count) {
-            Numbers some;
-#pragma unroll
-            for (int k = 0; k < count; k++) some.v[k] = v[i + k];
-            *reinterpret_cast<Numbers *>(to + i) = some;
-        }
+    static constexpr int in_words = lanes_of<own_kind<F>>;
+    FASTACT_FUNCTION T as_held(S v) {
+        if constexpr (as_stored) return v;
+        else return widen<kind, F>(v);
     }
-    FASTACT_ROW_METHOD void load_numbers(const F *from, F *v) const {
-        constexpr int count = 16 / sizeof(F);
-#pragma unroll
-        for (int i = 0; i < vector; i += count) {
-            const Numbers some = *reinterpret_cast<const Numbers *>(from + i);
-#pragma unroll
-            for (int k = 0; k < count; k++) v[i + k] = some.v[k];
-        }
+    FASTACT_FUNCTION S as_given(T v) {
+        if constexpr (as_stored) return v;
+        else return narrow<kind>(v);
+    }
+    FASTACT_FUNCTION F number_at(const T *p) {
+        if constexpr (as_stored) return widen<kind, F>(*p);
+        else return *p;
+    }
+    FASTACT_FUNCTION void set_number(T *p, F v) {
+        if constexpr (as_stored) *p = kind == FLOAT16 ? to_float16(v) : static_cast<S>(to_bfloat16s(v, v));
+        else *p = v;
     }
 
     // -------- elements
@@ -286,9 +303,10 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
             if constexpr (masked) {
                 const bool in = kept(row);
                 found |= in;
-                if constexpr (has_grad) grads[at] = in ? grads[at] : F(0);
+                if constexpr (has_grad)
+                    if (!in) set_number(grads + at, F(0));
             }
-            tile[at] = seen(tile[at], row);
+            set_number(tile + at, seen(number_at(tile + at), row));
         }
         if constexpr (masked) {
             if constexpr (beyond)
@@ -300,7 +318,7 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     // Every element of this thread: four at a time, then one by one.
     template <class Four, class One> FASTACT_ROW_METHOD void visit(Four four, One one) const {
         if (!own) return;
-        const auto held = [&](int r, int at) FASTACT_INLINE { return At{first_row + r, at, tile[at], has_grad ? grads[at] : F(0)}; };
+        const auto held = [&](int r, int at) FASTACT_INLINE { return At{first_row + r, at, number_at(tile + at), has_grad ? number_at(grads + at) : F(0)}; };
         int r = begin, at = place;
         for (; r + (batch - 1) * groups < here; r += batch * groups, at += batch * step) {
             At some[batch];
@@ -330,7 +348,14 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     template <class T> FASTACT_ROW_METHOD T number_of(Across<T, blocks> u) const { return u.v; }
     template <class T> FASTACT_ROW_METHOD T number_of(T u) const { return u; }
     FASTACT_ROW_METHOD F pack(const U &u) const { return static_cast<F>(number_of(u)); }
+    FASTACT_FUNCTION U number(U u) { return u; }
     FASTACT_ROW_METHOD U unpacked(F v) const { return U{static_cast<N>(v)}; }
+    // Of halves a short one, with an error of up to 2^-19. What `shift` holds but for K is a constant; that log2(e) is rounded is the same for
+    // all elements of a column but for 2^-26 of their differences.
+    FASTACT_FUNCTION F shifted_exp(F x, F lowest, F shift) {
+        if constexpr (sizeof(S) == 2 && !is_float64<F>) return exp2_approximately(fma(x, F(1.44269504f), shift - F(12583039.0f)));
+        else return defs::shifted_exp(x, lowest, shift);
+    }
 
     // Over the threads that share a column; in an order that the shape alone decides.
     template <class T, class Join> FASTACT_ROW_METHOD T all(T v, T nothing, Join join) const {
@@ -453,11 +478,13 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     }
 
     FASTACT_ROW_METHOD F remember(const At &at, F v) const {
-        if (!beyond || at.place >= 0) tile[at.place] = v;
+        if constexpr (!as_stored)
+            if (!beyond || at.place >= 0) tile[at.place] = v;
         return v;
     }
     template <class Term> FASTACT_ROW_METHOD F recall(const At &at, Term term) const {
-        if constexpr (!beyond) return at.x;
+        if constexpr (as_stored) return term();
+        else if constexpr (!beyond) return at.x;
         else return at.place >= 0 ? at.x : term();
     }
     FASTACT_ROW_METHOD F recall_only(const At &at) const { return at.x; }
@@ -465,7 +492,7 @@ struct Columns : RowNumbers<features, program, direction, kind, F_, typename Col
     FASTACT_ROW_METHOD void put(const At &at, F v) const {
         F y = !masked || kept(at.row) ? v : gone;
         if constexpr (direction != programs::VALUE && !loss_program && (features & SCALED) != 0) y = y * static_cast<F>(call.scale);
-        if (!beyond || at.place >= 0) tile[at.place] = y;
+        if (!beyond || at.place >= 0) set_number(tile + at.place, y);
         else ys[at.row * call.inner] = narrow<kind>(y);
     }
     // As memory has it, before anything is written.
