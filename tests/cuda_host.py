@@ -104,6 +104,7 @@ class FakeCompiler:
 class FakeKernel:
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self.library, self.name = library, name
+        FakeModule.kernels.append(self)
 
     def compile(self) -> None:
         pass
@@ -113,6 +114,8 @@ class FakeKernel:
 
 
 class FakeModule:
+    kernels: list[FakeKernel] = []  # noqa: RUF012
+
     def __init__(self, *, path: str) -> None:
         self.library = ctypes.CDLL(path)
 

@@ -91,11 +91,11 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
     if vectors <= 32:
         return Plan("Registers", 1, power(vectors), 256)
     if vectors <= 128:
-        return Plan("Registers", 2 if vectors <= 64 else 4, 32, 256)
+        return Plan("Registers", 2 if vectors <= 64 else 4, 32, 256, least=4)
 
     def registers(count: int, blocks: int = 1) -> Plan:
         threads = _warps(-(-vectors // (count * blocks)))
-        return Plan("Registers", count, 0, threads, blocks, shared=_cells(threads, blocks))
+        return Plan("Registers", count, 0, threads, blocks, least=1024 // _most(threads), shared=_cells(threads, blocks))
 
     # The most vectors for a block of so many a thread.
     if half:
@@ -128,6 +128,11 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
     around = _cells(threads, blocks) + 32
     held = min(-(-vectors // blocks), (device[1] - around) // (16 * min(streams, 2)))
     return Plan("Bulk" if clusters else "Copied", 4, 0, threads, blocks, least, held, around + 16 * min(streams, 2) * held)
+
+
+def _most(threads: int) -> int:
+    """What a kernel is compiled for: one for all lengths that have as many vectors a thread."""
+    return next(most for most in (128, 256, 512, 1024) if threads <= most)
 
 
 def _cells(threads: int, blocks: int) -> int:
@@ -280,7 +285,7 @@ def run(call: Rows) -> None:
         if chosen is not None:
             found, edges = chosen
             features += ("EDGES",) * edges
-            found_of_kernel = found._replace(threads=_most_threads(found), held=0, shared=0)
+            found_of_kernel = found._replace(threads=_most(found.threads), held=0, shared=0)
             loaded = _on_chip(call.program, call.direction, call.kind, found_of_kernel, features)
             values["held"] = found.held
             grid = -(-rows // (found.threads // found.lanes)) if found.lanes else rows * found.blocks
@@ -315,9 +320,6 @@ def run(call: Rows) -> None:
             loaded.launch("fold_bias", device, -(-size // TEAM), TEAM, fold)
 
 
-def _most_threads(plan: Plan) -> int:
-    """What a kernel is compiled for: one for all lengths that have as many vectors a thread."""
-    return plan.threads if plan.lanes else next(t for t in (128, 256, 512, 1024) if plan.threads <= t)
 
 
 def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:

@@ -23,6 +23,7 @@ FASTACT_FUNCTION float at_least(float x, float lowest) {  // NaN stays
     return r;
 #endif
 }
+FASTACT_FUNCTION double at_least(double x, double lowest) { return pymax(x, lowest); }
 // 2^x within 2^-22 of it, for halves; what is below 2^-126 is 0.
 FASTACT_FUNCTION float quick_exp2(float x) {
     float r;

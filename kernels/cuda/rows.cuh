@@ -14,7 +14,7 @@ FASTACT_FUNCTION double log_of(double x) { return ::log(x); }
 FASTACT_FUNCTION double log1p_of(double x) { return ::log1p(x); }
 FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
 FASTACT_FUNCTION float exp_of(float x) { return defs::exp(x); }
-FASTACT_FUNCTION float log_of(float x) { return defs::log_positive(x); }
+FASTACT_FUNCTION float log_of(float x) { return defs::log_positive(x) + (x - x); }  // of what is positive, or NaN
 FASTACT_FUNCTION float log1p_of(float x) { return defs::log1p(x); }
 FASTACT_FUNCTION float nearest_of(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 #define FASTACT_ROW_METHOD __device__ __forceinline__
@@ -30,6 +30,17 @@ FASTACT_FUNCTION double reciprocal_of(double x) {
     return fma(r, fma(-x, r, 1.0), r);
 }
 FASTACT_FUNCTION float reciprocal_of(float x) { return 1.0f / x; }
+// log(a / b): for float32 results of a quotient that is at least 1, within 2^-30 of it; a fifth of the instructions of `log`.
+template <class F> FASTACT_FUNCTION double log_quotient(double a, double b) {
+    if constexpr (is_float64<F>) return log_of(a / b);
+    const double r = reciprocal_of(b), near = a * r, q = fma(fma(-near, b, a), r, near);
+    const long long i = bits(q) + 0x95f619980c433LL;  // the mantissa in [sqrt(1/2), sqrt(2))
+    const double k = from_bits(0x4330000000000000LL | i >> 52) - (0x1p52 + 1023.0);
+    const double m = from_bits((i & 0xfffffffffffffLL) + 0x3fe6a09e667f3bcdLL), s = (m - 1.0) * reciprocal_of(m + 1.0), z = s * s;
+    const double series = fma(fma(fma(fma(fma(1.0 / 11, z, 1.0 / 9), z, 1.0 / 7), z, 1.0 / 5), z, 1.0 / 3), z, 1.0);
+    return fma(k, 0.6931471805599453, 2.0 * s * series) + (q - q);
+}
+template <class F> FASTACT_FUNCTION float log_quotient(float a, float b) { return log_of(a / b); }
 #ifndef FASTACT_SHARED
 #define FASTACT_SHARED static __device__
 #endif

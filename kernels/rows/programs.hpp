@@ -21,7 +21,7 @@
 //   shifted_exp                defs::shifted_exp, or what is as good for how elements are stored
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: exp_of log_of log1p_of nearest_of reciprocal_of, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
+// and freely: exp_of log_of log1p_of nearest_of reciprocal_of log_quotient, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
 // programs share, one copy of each; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
 // Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
@@ -119,7 +119,7 @@ template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, co
 // summed alone.
 template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &row, Exponentials<Row> &s) {
     using F = typename Row::F;
-    s.log_total = lanes([](auto t, auto e) { return log_of(t / e); }, s.total, s.own);
+    s.log_total = lanes([](auto t, auto e) { return log_quotient<F>(t, e); }, s.total, s.own);
     const auto close = [](auto l) { return l < decltype(l)(is_float64<F> || remembered ? 0.5 : sizeof l == 4 ? 0x1p-5 : 0x1p-20); };
     if (any(close, s.log_total)) {
         const F zero = lit<F>(0.0), own = s.term(s.m);
