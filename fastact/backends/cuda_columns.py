@@ -12,8 +12,10 @@ from . import cupy as base
 TILE = 64 * 1024
 #: Blocks of a cluster, at most; tiles that are fewer are split further as long as a block keeps so many elements.
 MOST, FEW, SHARE = 8, 128, 8192
-#: Threads of a block, at most, and neighbouring columns of a tile; bytes of the tile for a thread.
-THREADS, WIDEST, EACH = 512, 256, 256
+#: Threads of a block, at least and at most, if they share columns, and bytes of the tile for each; neighbouring columns of a tile, at most.
+THREADS, EACH, WIDEST = (256, 512), 256, 256
+#: The longest column for one thread.
+SHORT = 64
 
 
 class Tiling(NamedTuple):
@@ -86,14 +88,18 @@ def tiling(
         width = columns if inner * size % 128 == 0 else rounded(-(-inner // across), lanes)
         across = -(-inner // width)
     columns, tiles = width * many, -(-outer // many) * across
-    single = columns >= WIDEST // 2 and n * columns * number <= TILE
+    single = columns >= WIDEST // 2 and n <= SHORT and n * columns * number <= TILE
     blocks, most = int(not single), MOST if device[0] >= 90 else 1
     while 0 < blocks < most and (n * columns * number > TILE * blocks or (tiles * blocks < FEW and n * columns >= 2 * SHARE * blocks)):
         blocks *= 2
     rows = -(-n // max(1, blocks))
     if across == 1:
         rows = rounded(rows, lanes)
-    threads = rounded(columns, 32) if single else min(THREADS, max(256, power_up(rows * columns * number // each), rounded(columns, 32)))
+    threads = (
+        rounded(columns, 32)
+        if single
+        else min(THREADS[1], max(THREADS[0], power_up(rows * columns * number // each), rounded(columns, 32)))
+    )
     around = 0 if single else rounded(64 + 8 * threads + (8 * blocks * columns if blocks > 1 else 0), 128)
     room = min(rows, (device[1] - around) // (number * columns))
     if room < rows and across == 1:
@@ -139,7 +145,9 @@ def kernel_of(found: Tiling, kind: str, real: str, features: Sequence[str]) -> K
     few = found.rows * found.width * found.many <= 256 * found.threads
     short = base.ITEMSIZE[kind] == 2 and real == "float" and few and {"LSE", "SINK", "LABELS", "SOFT"}.isdisjoint(features)
     threads = rounded(found.threads, 256)
-    return Kernel(found.blocks, found.room < found.rows, threads, 3 if threads == 256 and real == "float" else 1, "float" if short else "double")
+    return Kernel(
+        found.blocks, found.room < found.rows, threads, 3 if threads == 256 and real == "float" else 1, "float" if short else "double"
+    )
 
 
 def entries(
@@ -160,8 +168,7 @@ def entries(
     own = tile_fields()
     takes = ", ".join([*(t + name for t, name in fields), *(f"long long tile_{name}" for _, name in own)])
     row = ", ".join(name for _, name in fields)
-    return [
-        f'namespace fastact {{\nextern "C" __global__ void {cluster}__launch_bounds__({kernel.threads}, {kernel.least}) {prefix}row_program({takes}) {{\n'
-        f"    const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{', '.join(f'static_cast<int>(tile_{name})' for _, name in own)}}};\n"
-        f"    columns<{made}>(call, tiling);\n}}\n}}"
-    ]
+    cut = ", ".join(f"static_cast<int>(tile_{name})" for _, name in own)
+    bounds = f"{cluster}__launch_bounds__({kernel.threads}, {kernel.least})"
+    made = f"const RowsCall call = {{{row}}};\n    const Tiling tiling = {{{cut}}};\n    columns<{made}>(call, tiling);"
+    return [f'namespace fastact {{\nextern "C" __global__ void {bounds} {prefix}row_program({takes}) {{\n    {made}\n}}\n}}']

@@ -320,8 +320,6 @@ def run(call: Rows) -> None:
             loaded.launch("fold_bias", device, -(-size // TEAM), TEAM, fold)
 
 
-
-
 def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:
     """What a kernel takes, by name, as `row_fields` has them; and arrays that must live until it is launched."""
     outer, n, inner = call.x.shape
