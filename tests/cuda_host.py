@@ -142,6 +142,12 @@ class FakeDriver:
         """Of the last launch."""
         return int(self.library.fake_last(self.LAST.index(what)))
 
+    def modules(self) -> list[ctypes.CDLL]:
+        """The libraries of all that was loaded."""
+        handles = (ctypes.c_void_p * self.library.fake_modules(None))()
+        self.library.fake_modules(handles)
+        return [ctypes.CDLL(self.path, handle=handle) for handle in handles]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.library, f"fake_{name}")
 
@@ -164,6 +170,7 @@ def driver() -> FakeDriver:
 
 class FakeDevice:
     compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 227 * 1024}  # noqa: RUF012
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,10 +1,13 @@
 // A stand-in for libcuda: two devices whose memory is the host's. A "cubin" is a shared library with `params_<kernel>` functions, which
 // launches run at once; what a launch was given is kept for the tests to read.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
 #include <string>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace {
 constexpr int DEVICES = 2;
@@ -26,6 +29,7 @@ struct {
     unsigned grid, block, shared;
     void *stream;
 } last;
+std::vector<void *> modules;
 int fail_next = 0, capability = 90, dry = 0;
 }  // namespace
 
@@ -40,6 +44,10 @@ void fake_fail(int code) { fail_next = code; }
 void fake_capability(int value) { capability = value; }
 void fake_dry(int yes) { dry = yes; }  // real cubins are taken, and launches run nothing
 void fake_leave() { current = nullptr; }
+int fake_modules(void **found) {  // how many there are
+    if (found) std::copy(modules.begin(), modules.end(), found);
+    return static_cast<int>(modules.size());
+}
 int fake_current() { return current ? current->device : -1; }
 
 int cuInit(unsigned) { return 0; }
@@ -72,6 +80,7 @@ int cuModuleLoadData(void **module, const unsigned char *image) {
     std::fclose(file);
     *module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     unlink(path.c_str());
+    if (*module) modules.push_back(*module);
     return *module ? 0 : INVALID_IMAGE;
 }
 int cuModuleGetFunction(Function **function, void *module, const char *name) {

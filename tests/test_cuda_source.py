@@ -15,6 +15,7 @@ from common import ELEMENTWISE, TWELVE, chained, directions
 from common import params as default_params
 from cuda_host import COMPILER, bits, build, launch
 
+from fastact.backends import cuda_rows
 from fastact.backends import cupy as adapter
 from fastact.backends import nvrtc, pipelines, stages
 from fastact.kernels import lower
@@ -61,7 +62,7 @@ def working(kind: str, wide: bool) -> str:
 
 def rows(*args: Any) -> str:
     """One unit with a row program; the arguments are those of `rows_entries`."""
-    return adapter.unit(list(adapter.row_terms()), "rows.cuh", adapter.rows_entries(*args))
+    return adapter.unit(list(cuda_rows.row_terms()), "rows.cuh", cuda_rows.rows_entries(*args))
 
 
 #: silu(a + bias) * b * weight, with the sum of its parts that the bias needs.
@@ -120,11 +121,11 @@ def test_every_row_program_compiles(compiler: nvrtc.Nvrtc, program: str, directi
     assert compiler.compile(rows(program, direction, "float32", False, "Block", features), "sm_90").startswith(b"\x7fELF")
 
 
-@pytest.mark.parametrize("team", adapter.TEAMS)
+@pytest.mark.parametrize("team", cuda_rows.TEAMS)
 @pytest.mark.parametrize(("kind", "wide"), VARIANTS)
 def test_every_variant_of_rows_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: bool, team: str) -> None:
     """With all that a call may have."""
-    features = [f for f in adapter.FEATURES if f not in ("SOFT", "WEIGHT", "HARD", "LABELS", "LSE", "NOISE")]
+    features = [f for f in cuda_rows.FEATURES if f not in ("SOFT", "WEIGHT", "HARD", "LABELS", "LSE", "NOISE")]
     image = compiler.compile(rows("softmax", "backward", kind, wide, team, features), "sm_90")
     assert b"row_program" in image
     assert b"fold_bias" in image

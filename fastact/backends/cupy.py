@@ -24,7 +24,7 @@ import numpy as np
 from .. import cache, registry
 from ..kernels import lower
 from ..kernels.cpu import compiled
-from ..rows import Rows, Spread
+from ..rows import Rows
 from . import nvrtc, stages
 from .pipelines import NUMBER, Pipeline, mask_entry
 from .stages import BLOCKS, ITEMSIZE, TEAM, Stage, power, working_type
@@ -33,8 +33,6 @@ SOURCES = Path(lower.__file__).parent / "cuda"
 #: As in the files of the kernels, and in cuda.pxi, which launches the elementwise ones.
 THREADS, ALIGNED, IN_PLACE = 512, 1, 2
 MOST_BLOCKS = 2**31 - 1
-#: The longest row for a warp, and how many numbers row programs may remember at a time.
-SHORT, MEMORY = 1024, 2**23
 
 
 # ---------------------------------------------------------------- the text of a kernel
@@ -86,73 +84,6 @@ def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: s
         f"    fastact::elementwise<fastact::{operation.function}_op, fastact::{kind.upper()}, {real}>(in, number, out, n, access);\n"
         "}"
     )
-
-
-#: As in rows.cuh, in the order of their bits.
-FEATURES = (
-    "BIAS",
-    "WHERE",
-    "LIMITS",
-    "NOISE",
-    "SCALED",
-    "SINK",
-    "GRAD",
-    "SOFT",
-    "WEIGHT",
-    "HARD",
-    "LSE",
-    "RESULT",
-    "DALPHA",
-    "DBIAS",
-    "LABELS",
-)
-#: Threads of a block, by who takes a row.
-TEAMS = {"Alone": 256, "Warp": 128, "Block": THREADS}
-
-
-@functools.cache
-def row_terms() -> tuple[str, ...]:
-    """The lowered definitions that row programs call."""
-    return tuple(dict.fromkeys(re.findall(r"defs::(\w+)", _file("../rows/programs.hpp"))))
-
-
-@functools.cache
-def row_fields() -> tuple[tuple[str, str], ...]:
-    """The members of ``RowsCall`` in rows.cuh: type and name."""
-    inside = _file("rows.cuh").partition("struct RowsCall {")[2].partition("};")[0]
-    return tuple(re.findall(r"^    ([\w ]+ \*?)(\w+);", inside, re.MULTILINE))
-
-
-def rows_entries(
-    program: str, direction: str, kind: str, wide: bool, team: str = "Block", features: Sequence[str] = ("RESULT",), prefix: str = ""
-) -> list[str]:
-    """The entry points of a row-wise kernel: `row_program`, which takes what ``RowsCall`` holds, and `fold_bias`.
-
-    Parameters
-    ----------
-    program, direction
-        As in `fastact.rows.Rows`.
-    kind, wide
-        How elements are stored, and whether they are computed in float64.
-    team
-        Who takes a row: ``Alone`` (a thread), ``Warp`` or ``Block``.
-    features
-        Of `FEATURES`.
-    prefix
-        Of the entry points' names.
-    """
-    way = "VALUE" if direction == "value_and_grad" else direction.upper()
-    real = "double" if program == "entmax" else working_type(kind, wide)
-    made = f"{team}, {' | '.join(features) or '0'}, programs::{program.upper()}, programs::{way}, {kind.upper()}, {real}"
-    takes, gives = ", ".join(t + name for t, name in row_fields()), ", ".join(name for _, name in row_fields())
-    head = 'extern "C" __global__ void __launch_bounds__'
-    entries = [
-        f"{head}({TEAMS[team]}) {prefix}row_program({takes}) {{\n    const RowsCall call = {{{gives}}};\n    rows<{made}>(call);\n}}"
-    ]
-    if "DBIAS" in features:
-        takes = "const double *partial, double *dbias, long long chunks, long long size"
-        entries += [f"{head}({TEAM}) {prefix}fold_bias({takes}) {{\n    sum_of_chunks(partial, dbias, chunks, size);\n}}"]
-    return [f"namespace fastact {{\n{entry}\n}}" for entry in entries]
 
 
 # ---------------------------------------------------------------- compiled and cached
@@ -529,43 +460,11 @@ class CupyBackend:
         loaded = self._mask(function, tuple(params), kind, wide, vectors, pointers[0] == pointers[1])
         loaded.launch("mask", device, -(-n // share), stages.FLAT, args)
 
-    @functools.cache  # noqa: B019
-    def _rows(self, program: str, direction: str, kind: str, wide: bool, team: str, features: tuple[str, ...]) -> _Module:
-        entries = rows_entries(program, direction, kind, wide, team, features)
-        return _Module(unit(list(row_terms()), "rows.cuh", entries, self.program))
-
     def rows(self, call: Rows) -> None:
         """A row-wise call on CuPy arrays of one device."""
-        outer, n, inner = call.x.shape
-        given = {name: a.data if isinstance(a, Spread) else a for name, a in vars(call).items() if hasattr(a, "data")}
-        rows, device = outer * inner, one_device(given)
-        if rows == 0 or (n == 0 and call.lse is None and call.loss is None):
-            return
-        has = {
-            "BIAS": call.bias, "WHERE": call.where, "LIMITS": call.limits, "NOISE": call.noise, "SCALED": call.scale != 1.0 or None,
-            "SINK": call.sink, "GRAD": call.grad, "SOFT": call.soft, "WEIGHT": call.weight, "HARD": call.hard or None, "LSE": call.lse,
-            "RESULT": call.out, "DALPHA": call.dalpha, "DBIAS": call.dbias, "LABELS": call.labels,
-        }  # fmt: skip
-        features = tuple(name for name in FEATURES if has[name] is not None)
-        team = "Alone" if inner > 1 else "Warp" if n <= SHORT else "Block"
-        with current(device):
-            loaded = self._rows(call.program, call.direction, call.kind, call.wide, team, features)
-            values, keep = _row_values(call)
-            threads = TEAMS[team] if team != "Block" else min(THREADS, power(n // 4))
-            teams = rows
-            if call.dbias is not None:
-                teams, chunks = _share_bias(call, values, keep, most=BLOCKS if team == "Block" else 32 * BLOCKS)
-            in_block = {"Alone": threads, "Warp": threads // 32, "Block": 1}[team]
-            grid = min(-(-teams // in_block), MOST_BLOCKS)
-            if call.program == "entmax":  # the only one that has to remember what it computes
-                grid = max(1, min(grid, MEMORY // (n * in_block)))
-                keep.append(module().empty(grid * in_block * n, "float64"))
-                values["memory"] = keep[-1].data.ptr
-            loaded.launch("row_program", device, grid, threads, tuple(values[name] for _, name in row_fields()))
-            if call.dbias is not None and chunks > 1:
-                size = call.dbias.size
-                fold = (values["partial"], call.dbias.data.ptr, chunks, size)
-                loaded.launch("fold_bias", device, -(-size // TEAM), TEAM, fold)
+        from .cuda_rows import run
+
+        run(call)
 
 
 def _partners(
@@ -584,52 +483,3 @@ def _partners(
             ):
                 found[i], found[j] = f"even:{names[j]}", f"odd:{names[i]}"
     return tuple(found)
-
-
-def _row_values(call: Rows) -> tuple[dict[str, Any], list[Any]]:
-    """What a kernel takes, by name, as `row_fields` has them; and arrays that must live until it is launched."""
-    outer, n, inner = call.x.shape
-    values: dict[str, Any] = dict.fromkeys((name for _, name in row_fields()), 0)
-    for name in ("x", "out", "grad", "row_grad", "limits", "sink", "alpha", "lse", "dsink", "dalpha", "labels", "soft", "weight", "loss"):
-        a = getattr(call, name)
-        values[name] = 0 if a is None else a.data.ptr
-    for name, a in (("bias", call.bias), ("where", call.where)):
-        if a is not None:
-            values |= {name: a.data.data.ptr, f"{name}_outer": a.outer.data.ptr, f"{name}_inner": a.inner.data.ptr, f"{name}_step": a.step}
-    values |= {f"{name}_step": int(a is not None and a.size > 1) for name, a in (("sink", call.sink), ("alpha", call.alpha))}
-    for name in ("scale", "bias_scale", "smoothing", "z_loss", "margin", "row_scale"):
-        values[name] = np.float64(getattr(call, name))
-    seed = call.noise or 0
-    values |= {"outer": outer, "n": n, "inner": inner, "masked_nan": int(call.masked_nan), "power": call.power}
-    values |= {"seed": seed - 2**64 if seed >= 2**63 else seed, "has_ignore": int(call.ignore is not None), "ignore": call.ignore or 0}
-    return values, []
-
-
-def _share_bias(call: Rows, values: dict[str, Any], keep: list[Any], most: int) -> tuple[int, int]:
-    """Gather the rows that share their bias, for sums without races in a fixed order: how many teams there are, and in how many chunks.
-
-    Rows of a group differ in nothing but what the bias is broadcast along; they are as many for each.
-    """
-    cupy, bias, (outer, n, inner) = module(), call.bias, call.x.shape
-    assert bias is not None
-    rows, size = outer * inner, int(call.dbias.size)
-    groups = size // n if bias.step else size
-    at = (bias.outer[:, None] + bias.inner[None, :]).reshape(-1)
-    group = at // (bias.step * n) * bias.step + at % bias.step if bias.step else at
-    order = cupy.argsort(group * rows + cupy.arange(rows))
-    many = rows // groups
-    # No more sums than take an eighth of x, and no more than keep the device busy; from shapes alone.
-    chunks = max(1, min(many, rows * n // (8 * size), most // groups))
-    chunk = -(-many // chunks)
-    chunks = -(-many // chunk)
-    partial = call.dbias if chunks == 1 else cupy.empty(chunks * size, "float64")
-    keep += [order, partial]
-    values |= {
-        "partial": partial.data.ptr,
-        "bias_size": size,
-        "order": order.data.ptr,
-        "groups": groups,
-        "group_rows": many,
-        "chunk_rows": chunk,
-    }
-    return groups * chunks, chunks

@@ -10,6 +10,8 @@ FASTACT_FUNCTION double exp_of(double x) { return std::exp(x); }
 FASTACT_FUNCTION double log_of(double x) { return std::log(x); }
 FASTACT_FUNCTION double log1p_of(double x) { return std::log1p(x); }
 FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
+FASTACT_FUNCTION double reciprocal_of(double x) { return 1.0 / x; }
+template <class F> FASTACT_FUNCTION double log_quotient(double a, double b) { return std::log(a / b); }
 #define FASTACT_INLINE __attribute__((always_inline))
 #define FASTACT_ROW_METHOD inline FASTACT_INLINE
 #define FASTACT_SHARED static __attribute__((noinline))
@@ -222,7 +224,10 @@ template <class F_, int layout_> struct Row : RowNumbers<typename Numbers<F_, la
     using T = Scalar<F>;
     using U = typename Numbers<F, layout_>::type;
     static constexpr int layout = layout_;
-    static constexpr bool shares = layout != PAIR;
+    using Fixed = Row;
+    static constexpr bool shares = layout != PAIR, at_once = false;
+    FASTACT_ROW_METHOD static F shifted_exp(F x, F lowest, F shift) { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_ROW_METHOD static U number(const U &u) { return u; }
     static constexpr std::size_t width = Lanes<F>::count, step = layout == PAIR ? Lanes<H>::count : width;
     std::size_t n, x_step, y_step, second, memo_second;
     const T *xs, *gs, *softs, *weights;

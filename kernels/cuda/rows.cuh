@@ -1,4 +1,5 @@
-// Row-wise calls on CUDA: the executor of rows/programs.hpp. Data is [outer][n][inner], a row runs along n.
+// Row-wise calls on CUDA: what calls are, and the executor of rows/programs.hpp that takes any of them. Data is [outer][n][inner], a row runs
+// along n. Rows that memory on the chip has room for are onchip.cuh's.
 //
 // With inner == 1 a block takes a row, or a warp a short one; otherwise a thread does, its neighbours the neighbouring rows. An element is
 // read through its scale, bias, noise and limits wherever the program asks for it, and memory holds nothing but what came in and what goes out.
@@ -12,11 +13,60 @@ FASTACT_FUNCTION double exp_of(double x) { return ::exp(x); }
 FASTACT_FUNCTION double log_of(double x) { return ::log(x); }
 FASTACT_FUNCTION double log1p_of(double x) { return ::log1p(x); }
 FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
+FASTACT_FUNCTION float exp_of(float x) { return defs::exp(x); }
+FASTACT_FUNCTION float log_of(float x) { return defs::log_positive(x) + (x - x); }  // of what is positive, or NaN
+FASTACT_FUNCTION float log1p_of(float x) { return defs::log1p(x); }
+FASTACT_FUNCTION float nearest_of(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 #define FASTACT_ROW_METHOD __device__ __forceinline__
 #define FASTACT_INLINE
+// For float32 results, of what is neither huge nor tiny: the device's first guess has 20 bits or more, and each step doubles them.
+FASTACT_FUNCTION double reciprocal_of(double x) {
+    double r;
+#ifdef FASTACT_HOST
+    r = from_bits(bits(1.0 / x) & ~0xffffffffLL);
+#else
+    asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(r) : "d"(x));
+#endif
+    return fma(r, fma(-x, r, 1.0), r);
+}
+FASTACT_FUNCTION float reciprocal_of(float x) { return 1.0f / x; }
+// log(a / b): for float32 results of a quotient that is at least 1, within 2^-30 of it; a fifth of the instructions of `log`.
+template <class F> FASTACT_FUNCTION double log_quotient(double a, double b) {
+    if constexpr (is_float64<F>) return log_of(a / b);
+    const double r = reciprocal_of(b), near = a * r, q = fma(fma(-near, b, a), r, near);
+    const long long i = bits(q) + 0x95f619980c433LL;  // the mantissa in [sqrt(1/2), sqrt(2))
+    const double k = from_bits(0x4330000000000000LL | i >> 52) - (0x1p52 + 1023.0);
+    const double m = from_bits((i & 0xfffffffffffffLL) + 0x3fe6a09e667f3bcdLL), s = (m - 1.0) * reciprocal_of(m + 1.0), z = s * s;
+    const double series = fma(fma(fma(fma(fma(1.0 / 11, z, 1.0 / 9), z, 1.0 / 7), z, 1.0 / 5), z, 1.0 / 3), z, 1.0);
+    return fma(k, 0.6931471805599453, 2.0 * s * series) + (q - q);
+}
+template <class F> FASTACT_FUNCTION float log_quotient(float a, float b) { return log_of(a / b); }
+#ifndef FASTACT_SHARED
 #define FASTACT_SHARED static __device__
-template <class Function, class... U> FASTACT_FUNCTION double lanes(Function f, U... u) { return f(u...); }
-template <class Function, class... U> FASTACT_FUNCTION bool any(Function f, U... u) { return f(u...); }
+#endif
+template <class Function, class T, class... U> FASTACT_FUNCTION T lanes(Function f, T first, U... rest) { return static_cast<T>(f(first, rest...)); }
+template <class Function, class T, class... U> FASTACT_FUNCTION bool any(Function f, T first, U... rest) { return f(first, rest...); }
+FASTACT_FUNCTION void set_all(double &u, double value) { u = value; }
+FASTACT_FUNCTION void set_all(float &u, double value) { u = static_cast<float>(value); }
+FASTACT_FUNCTION double one_of(double u) { return u; }
+// Numbers of rows that lie beside each other in a warp: its threads agree before they go different ways.
+template <class T> struct Beside {
+    T v;
+};
+template <class Function, class T, class... U> FASTACT_FUNCTION Beside<T> lanes(Function f, Beside<T> first, U... rest) {
+    return {static_cast<T>(f(first.v, rest.v...))};
+}
+template <class Function, class T, class... U> FASTACT_FUNCTION bool any(Function f, Beside<T> first, U... rest) {
+    return __any_sync(0xffffffffu, f(first.v, rest.v...)) != 0;
+}
+template <class T> FASTACT_FUNCTION void set_all(Beside<T> &u, double value) { u.v = static_cast<T>(value); }
+template <class T> FASTACT_FUNCTION double one_of(Beside<T> u) { return u.v; }
+template <class T> FASTACT_FUNCTION Beside<T> operator+(Beside<T> a, Beside<T> b) { return {a.v + b.v}; }
+template <class T> FASTACT_FUNCTION Beside<T> operator-(Beside<T> a, Beside<T> b) { return {a.v - b.v}; }
+template <class T> FASTACT_FUNCTION Beside<T> operator*(Beside<T> a, Beside<T> b) { return {a.v * b.v}; }
+template <class T> FASTACT_FUNCTION Beside<T> operator+(Beside<T> a, double b) { return {a.v + static_cast<T>(b)}; }
+template <class T> FASTACT_FUNCTION Beside<T> operator-(Beside<T> a, double b) { return {a.v - static_cast<T>(b)}; }
+template <class T> FASTACT_FUNCTION Beside<T> operator-(Beside<T> a) { return {-a.v}; }
 
 #include "../rows/programs.hpp"
 
@@ -70,7 +120,7 @@ struct Block {  // whole warps
 // ---------------------------------------------------------------- a call
 
 // What a kernel is compiled for; the rest is in the call.
-enum Feature { BIAS = 1, WHERE = 2, LIMITS = 4, NOISE = 8, SCALED = 16, SINK = 32, GRAD = 64, SOFT = 128, WEIGHT = 256, HARD = 512, LSE = 1024, RESULT = 2048, DALPHA = 4096, DBIAS = 8192, LABELS = 16384 };
+enum Feature { BIAS = 1, WHERE = 2, LIMITS = 4, NOISE = 8, SCALED = 16, SINK = 32, GRAD = 64, SOFT = 128, WEIGHT = 256, HARD = 512, LSE = 1024, RESULT = 2048, DALPHA = 4096, DBIAS = 8192, LABELS = 16384, SMOOTH = 32768, EDGES = 65536 };
 
 // As fastact/rows.py, a field a line: entry points are written from this.
 struct RowsCall {
@@ -119,6 +169,8 @@ struct RowsCall {
     long long groups;  // how many do not share it
     long long group_rows;
     long long chunk_rows;
+    long long in_place;  // whether something that is read is written to
+    long long held;      // vectors of each input that a block has room for
 };
 
 // Gumbel noise for each element's place: the number of fastact/noise.py, in the middle of its step, so that it is never 0.
@@ -132,35 +184,85 @@ FASTACT_FUNCTION double gumbel_at(unsigned long long seed, unsigned long long pl
 
 // ---------------------------------------------------------------- the executor
 
-// Element `at` of a row is the thread's with rank at % size, in every loop: it alone writes it, so that `out` may be x or grad.
-template <class Team, unsigned features, int program, int direction, int kind, class F_> struct Row {
+// What a row's executors have alike: what they are compiled for, numbers a row, and what becomes of them.
+template <unsigned features, int program, int direction, int kind, class F_, class U_> struct RowNumbers {
     using F = F_;
-    using U = double;
-    static constexpr bool shares = true;
-    using At = long long;
+    using U = U_;
     static constexpr bool loss_program = program >= programs::CROSS_ENTROPY, from_output = direction == programs::BACKWARD_FROM_OUTPUT;
     static constexpr bool has_sink = features & SINK, has_grad = features & GRAD, has_soft = features & SOFT, has_weight = features & WEIGHT;
     static constexpr bool hard = features & HARD, wants_lse = features & LSE, wants_result = features & RESULT, wants_dalpha = features & DALPHA;
     static constexpr bool masked = features & (WHERE | LIMITS), sums_bias = features & DBIAS;
 
     const RowsCall &call;
-    const Stored<kind> *xs, *gs, *softs;
-    Stored<kind> *ys;
-    long long n, stride, row_number, place;
-    const Stored<kind> *biases;
-    const unsigned char *wheres;
-    long long limit;
-    double *bias_slots;  // where this row's gradient of the bias goes
-    bool fresh, some;    // whether nothing is there yet; whether anything is left in
-    double bias_sum;
-    F gone;
+    long long row_number, n;
+    bool some = true;  // whether anything is left in
+    F gone;            // the result where it is not
     U sink, alpha, row_grad, label, active, label_weight, lse, dsink, dalpha, loss;
     double smoothing, z_loss, margin, row_scale;
     int power;
 
-    FASTACT_ROW_METHOD Row(const RowsCall &c, long long number, double *slots, bool first_of_slots) : call(c), row_number(number), fresh(first_of_slots) {
+    FASTACT_ROW_METHOD RowNumbers(const RowsCall &c, long long number) : call(c), row_number(number), n(c.n) {
+        set_all(sink, has_sink ? c.sink[c.sink_step * number] : 0.0);
+        set_all(alpha, c.alpha ? c.alpha[c.alpha_step * number] : 1.5);
+        set_all(row_grad, c.row_grad ? c.row_grad[number] : loss_program ? 1.0 : 0.0);
+        set_all(lse, 0.0), set_all(dsink, 0.0), set_all(dalpha, 0.0), set_all(loss, 0.0), set_all(label, 0.0);
+        set_all(active, 1.0), set_all(label_weight, 1.0);
+        if constexpr ((features & LABELS) != 0) {
+            const long long given = c.labels[number];
+            const bool on = !(c.has_ignore && given == c.ignore);
+            set_all(active, on), set_all(label, on ? static_cast<double>(given) : 0.0);
+            if constexpr (has_weight) set_all(label_weight, on ? c.weight[given] : 0.0);
+        }
+        smoothing = features & SMOOTH ? c.smoothing : 0.0, z_loss = c.z_loss, margin = c.margin, row_scale = c.row_scale;
+        power = static_cast<int>(c.power);
+        set_some(true);
+    }
+    FASTACT_ROW_METHOD double pack_infinity() const { return from_bits(0x7ff0000000000000LL); }
+    FASTACT_ROW_METHOD void set_some(bool found) {
+        some = found;
+        const double infinity = pack_infinity();
+        gone = static_cast<F>(!some && call.masked_nan ? infinity - infinity : direction == programs::VALUE && program == programs::LOG_SOFTMAX ? -infinity : 0.0);
+    }
+    FASTACT_ROW_METHOD void give_numbers() {
+        if (!some) {
+            const double nan = pack_infinity() - pack_infinity(), none = call.masked_nan ? nan : 0.0;
+            set_all(lse, call.masked_nan ? nan : has_sink ? one_of(sink) : -pack_infinity());
+            set_all(dalpha, none);
+            if (!has_sink || call.masked_nan) set_all(dsink, none);
+        }
+        if (call.lse) call.lse[row_number] = one_of(lse);
+        if (call.dsink) call.dsink[row_number] = one_of(dsink);
+        if (call.dalpha) call.dalpha[row_number] = one_of(dalpha);
+        if (call.loss) call.loss[row_number] = one_of(loss);
+    }
+};
+
+// Element `at` of a row is the thread's with rank at % size, in every loop: it alone writes it, so that `out` may be x or grad.
+template <class Team, unsigned features, int program, int direction, int kind, class F_>
+struct Row : RowNumbers<features, program, direction, kind, F_, double> {
+    using Base = RowNumbers<features, program, direction, kind, F_, double>;
+    using F = F_;
+    using U = double;
+    using Fixed = Row;
+    static constexpr bool shares = true, at_once = false;
+    FASTACT_FUNCTION F shifted_exp(F x, F lowest, F shift) { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_FUNCTION U number(U u) { return u; }
+    using At = long long;
+    using Base::call, Base::n, Base::gone, Base::some, Base::masked, Base::from_output, Base::has_grad, Base::sums_bias, Base::loss_program, Base::pack_infinity;
+
+    const Stored<kind> *xs, *gs, *softs;
+    Stored<kind> *ys;
+    long long stride, place;
+    const Stored<kind> *biases;
+    const unsigned char *wheres;
+    long long limit;
+    double *bias_slots;  // where this row's gradient of the bias goes
+    bool fresh;          // whether nothing is there yet
+    double bias_sum;
+
+    FASTACT_ROW_METHOD Row(const RowsCall &c, long long number, double *slots, bool first_of_slots) : Base(c, number), fresh(first_of_slots) {
         const long long o = number / c.inner, i = number - o * c.inner, at = o * c.n * c.inner + i;
-        n = c.n, stride = c.inner, place = at;
+        stride = c.inner, place = at;
         xs = static_cast<const Stored<kind> *>(c.x) + at;
         ys = static_cast<Stored<kind> *>(c.out) + at;
         gs = static_cast<const Stored<kind> *>(c.grad) + at;
@@ -173,27 +275,12 @@ template <class Team, unsigned features, int program, int direction, int kind, c
         }
         if constexpr ((features & WHERE) != 0) wheres = c.where + c.where_outer[o] + c.where_inner[i];
         limit = features & LIMITS ? c.limits[number] : n;
-        sink = has_sink ? c.sink[c.sink_step * number] : 0.0;
-        alpha = c.alpha ? c.alpha[c.alpha_step * number] : 1.5;
-        row_grad = c.row_grad ? c.row_grad[number] : loss_program ? 1.0 : 0.0;
-        lse = dsink = dalpha = loss = label = 0.0, active = label_weight = 1.0;
-        if constexpr ((features & LABELS) != 0) {
-            const long long given = c.labels[number];
-            const bool on = !(c.has_ignore && given == c.ignore);
-            active = on, label = on ? static_cast<double>(given) : 0.0;
-            if constexpr (has_weight) label_weight = on ? c.weight[given] : 0.0;
-        }
-        smoothing = c.smoothing, z_loss = c.z_loss, margin = c.margin, row_scale = c.row_scale, power = static_cast<int>(c.power);
-        some = true;
         if constexpr (masked) {
             bool found = false;
             for (At e = Team::rank(); e < n; e += Team::size()) found |= kept(e);
-            some = Team::all(found, 0.0, [](double a, double b) { return b > a ? b : a; }) > 0.0;
+            this->set_some(Team::all(found, 0.0, [](double a, double b) { return b > a ? b : a; }) > 0.0);
         }
-        const double infinity = pack_infinity();
-        gone = static_cast<F>(!some && c.masked_nan ? infinity - infinity : direction == programs::VALUE && program == programs::LOG_SOFTMAX ? -infinity : 0.0);
     }
-    FASTACT_ROW_METHOD double pack_infinity() const { return from_bits(0x7ff0000000000000LL); }
 
     FASTACT_ROW_METHOD bool kept(At at) const {
         bool in = true;
@@ -309,17 +396,7 @@ template <class Team, unsigned features, int program, int direction, int kind, c
                 if (Team::rank() == 0) *bias_slots = fresh ? sum : *bias_slots + sum;
             }
         }
-        if (Team::rank()) return;
-        if (!some) {
-            const double nan = pack_infinity() - pack_infinity(), none = call.masked_nan ? nan : 0.0;
-            lse = call.masked_nan ? nan : has_sink ? sink : -pack_infinity();
-            dalpha = none;
-            if (!has_sink || call.masked_nan) dsink = none;
-        }
-        if (call.lse) call.lse[row_number] = lse;
-        if (call.dsink) call.dsink[row_number] = dsink;
-        if (call.dalpha) call.dalpha[row_number] = dalpha;
-        if (call.loss) call.loss[row_number] = loss;
+        if (!Team::rank()) this->give_numbers();
     }
 };
 

@@ -6,19 +6,22 @@
 //   U                          a number a row, in float64: a double, or one for each lane where several rows run side by side
 //   n                          elements of the row
 //   shares                     whether it calls what programs share, or has it inline
+//   Fixed                      how what only reads it holds it: by value, so that no store can change it, or by reference
+//   at_once                    whether `exponentials` finds the largest and the sum of the terms in one pass, and how: its own `exponentials`
 //   x(at) g(at) soft(at)       an element: the input (-inf where left out; in the ..._from_output programs the output), the gradient (0 where
 //                              left out), the probability of a class
 //   weight(at)                 of a class, if has_weight
-//   max(term) sum(term)        of term(at) over the row, as U; max passes over NaN. sum may round to 2^-24 of it on the way, exact_sum may not;
+//   max(term) sum(term)        of term(at) over the row, as U, max also as what `number` makes a U; max passes over NaN. sum may round to 2^-24 of it on the way, exact_sum may not;
 //                              sum2(term) of a term that gives two results
 //   each(body)                 body(at) for every element; put(at, value) inside it gives the result
 //   remember(at, value)        keeps a value in the place of x(at), which is gone then, and returns it, if it has room (where there is a result like
 //                              x there may be); recall(at, term) is that value again, or term() if not; recall_only(at) for what has no term
 //   peek(place) poke(place, v) x at one place of the row; writes the result there, after `each`
-//   pack(U)                    as F
+//   pack(U) number(v)          as F; as U
+//   shifted_exp                defs::shifted_exp, or what is as good for how elements are stored
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: exp_of log_of log1p_of nearest_of, functions of doubles; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
+// and freely: exp_of log_of log1p_of nearest_of reciprocal_of log_quotient, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
 // programs share, one copy of each; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
 // Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
@@ -35,38 +38,38 @@ template <class Row> struct Exponentials {
     using F = typename Row::F;
     using U = typename Row::U;
     static constexpr double LOG2E = 1.4426950408889634, DOWN = 12583103.0, REACH = 65536.0;
-    U largest, own, total, log_total;  // own: the term of the largest
+    U largest, own, k, total, log_total;  // own: the term of the largest; k: what terms are shifted down by
     F m, lowest, shift;
     bool shifted;
 
-    FASTACT_ROW_METHOD Exponentials(const Row &row, const U &largest_) : largest(largest_), own(lanes([](double l) { return l - l == 0.0 ? 1.0 : l - l; }, largest_)) {
-        m = row.pack(largest);
+    template <class Largest> FASTACT_ROW_METHOD Exponentials(const Row &row, const Largest &l) : largest(row.number(l)), own(largest), k(largest), m(row.pack(l)) {
         lowest = shift = m;
-        shifted = !is_float64<F> && !any([](double l) { return !(l >= -REACH && l <= REACH); }, largest);
+        shifted = !is_float64<F> && !any([](auto l) { return !(l >= decltype(l)(-REACH) && l <= decltype(l)(REACH)); }, l);
         if (shifted) {
-            const U k = lanes([](double l) { return nearest_of(l * LOG2E); }, largest);
-            shift = row.pack(lanes([](double k) { return DOWN - k; }, k));
-            lowest = row.pack(largest - 110.0);
+            const auto down = lanes([](auto l) { return nearest_of(l * decltype(l)(LOG2E)); }, l);
+            k = row.number(down);
+            shift = row.pack(lanes([](auto k) { return decltype(k)(DOWN) - k; }, down));
+            lowest = row.pack(lanes([](auto l) { return l - decltype(l)(110.0); }, l));
             own = row.unpacked(quick(m));
-        }
+        } else own = lanes([](auto l) { return l - l == 0 ? decltype(l)(1.0) : l - l; }, largest);
     }
-    FASTACT_ROW_METHOD F quick(F x) const { return defs::shifted_exp(x, lowest, shift); }
+    FASTACT_ROW_METHOD F quick(F x) const { return Row::shifted_exp(x, lowest, shift); }
     FASTACT_ROW_METHOD F careful(F x) const { return defs::softmax_term(x, m); }
     FASTACT_ROW_METHOD F term(F x) const { return shifted ? quick(x) : careful(x); }
     FASTACT_ROW_METHOD U term_of(const U &x) const {
-        return lanes([](double x, double l, double e) { return x == l ? e : exp_of(x - l) * e; }, x, largest, own);
+        return lanes([](auto x, auto l, auto e) { return x == l ? e : exp_of(x - l) * e; }, x, largest, own);
     }
 };
 
 template <class Row> FASTACT_FUNCTION auto largest_of(Row &row) {
     auto m = row.max([&](auto at) FASTACT_INLINE { return row.x(at); });
-    if (row.has_sink) m = lanes([](double a, double b) { return b > a ? b : a; }, m, row.sink);
+    if (row.has_sink) m = lanes([](auto a, auto b) { return b > a ? b : a; }, m, row.sink);
     return m;
 }
 
 // The terms, remembered if so asked and the row has room for them, and their sum; exactly added where only its logarithm is wanted.
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const typename Row::U &largest) {
-    const Row row = given;  // which no store can change
+template <bool remember, class Row, class Largest> FASTACT_FUNCTION Exponentials<Row> exponentials_here(const Row &given, const Largest &largest) {
+    const typename Row::Fixed row = given;
     Exponentials<Row> s(row, largest);
     const auto sum = [&](auto term) FASTACT_INLINE {
         if constexpr (remember) return row.sum([&](auto at) FASTACT_INLINE { return row.remember(at, term(row.x(at))); });
@@ -81,9 +84,31 @@ template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponenti
 template <bool remember, class Row> FASTACT_SHARED Exponentials<Row> exponentials_shared(const Row &row, const typename Row::U &largest) {
     return exponentials_here<remember>(row, largest);
 }
-template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials(const Row &row, const typename Row::U &largest) {
+template <bool remember, class Row, class Largest> FASTACT_FUNCTION Exponentials<Row> exponentials(const Row &row, const Largest &largest) {
     if constexpr (Row::shares) return exponentials_shared<remember>(row, largest);
     else return exponentials_here<remember>(row, largest);
+}
+// That of infinite logits: lse is infinite too, but NaN if anything is. What is to be added to lse, found before x is overwritten.
+template <class Row> FASTACT_SHARED typename Row::U nan_among_infinite(const Row &row, const typename Row::U &largest) {
+    using F = typename Row::F;
+    if (!any([](auto m) { return m - m != 0; }, largest)) return largest;
+    return row.sum([&](auto at) FASTACT_INLINE {
+        const F x = row.x(at);
+        return select(x == x, lit<F>(0.0), x);
+    });
+}
+template <class Row> FASTACT_FUNCTION void mend_infinite(Row &row, const typename Row::U &largest, const typename Row::U &nan) {
+    row.lse = lanes([](auto m, auto l, auto n) { return m - m != 0 ? m + n : l; }, largest, row.lse, nan);
+}
+// The same with the largest found first; `nan` is as above, where lse is wanted.
+template <bool remember, class Row> FASTACT_FUNCTION Exponentials<Row> exponentials_of(Row &row, typename Row::U &nan) {
+    if constexpr (Row::at_once) return row.template exponentials<remember, Exponentials<Row>>(nan);
+    else {
+        const auto largest = largest_of(row);
+        nan = row.number(largest);
+        if (row.wants_lse) nan = nan_among_infinite(row, nan);
+        return exponentials<remember>(row, largest);
+    }
 }
 // A term anew, or as remembered.
 template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, const Exponentials<Row> &s, At at) {
@@ -94,8 +119,8 @@ template <class Row, class At> FASTACT_FUNCTION auto recalled(const Row &row, co
 // summed alone.
 template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &row, Exponentials<Row> &s) {
     using F = typename Row::F;
-    s.log_total = lanes([](double t, double e) { return log_of(t / e); }, s.total, s.own);
-    const auto close = [](double l) { return l < (is_float64<F> || remembered ? 0.5 : 0x1p-20); };
+    s.log_total = lanes([](auto t, auto e) { return log_quotient<F>(t, e); }, s.total, s.own);
+    const auto close = [](auto l) { return l < decltype(l)(is_float64<F> || remembered ? 0.5 : sizeof l == 4 ? 0x1p-5 : 0x1p-20); };
     if (any(close, s.log_total)) {
         const F zero = lit<F>(0.0), own = s.term(s.m);
         auto rest = row.sum([&](auto at) {
@@ -104,22 +129,10 @@ template <bool remembered, class Row> FASTACT_SHARED void take_logarithm(Row &ro
             else e = s.term(row.x(at));
             return select(e == own, zero, e);
         });
-        if (row.has_sink) rest = rest + lanes([](double sink, double m, double e) { return sink == m ? 0.0 : e; }, row.sink, s.largest, s.term_of(row.sink));
-        s.log_total = lanes([&](double r, double e, double l) { return close(l) ? log1p_of(r / e) : l; }, rest, s.own, s.log_total);
+        if (row.has_sink) rest = rest + lanes([](auto sink, auto m, auto e) { return sink == m ? decltype(e)(0.0) : e; }, row.sink, s.largest, s.term_of(row.sink));
+        s.log_total = lanes([&](auto r, auto e, auto l) { return close(l) ? log1p_of(r / e) : l; }, rest, s.own, s.log_total);
     }
     row.lse = s.largest + s.log_total;
-}
-// Infinite logits: lse is infinite too, but NaN if anything is. What is to be added to lse, found before x is overwritten.
-template <class Row> FASTACT_SHARED typename Row::U nan_among_infinite(const Row &row, const typename Row::U &largest) {
-    using F = typename Row::F;
-    if (!any([](double m) { return m - m != 0.0; }, largest)) return largest;
-    return row.sum([&](auto at) FASTACT_INLINE {
-        const F x = row.x(at);
-        return select(x == x, lit<F>(0.0), x);
-    });
-}
-template <class Row> FASTACT_FUNCTION void mend_infinite(Row &row, const typename Row::U &largest, const typename Row::U &nan) {
-    row.lse = lanes([](double m, double l, double n) { return m - m != 0.0 ? m + n : l; }, largest, row.lse, nan);
 }
 
 // ---------------------------------------------------------------- softmax
@@ -131,11 +144,11 @@ template <class F> FASTACT_FUNCTION F scaled(F e, F scale) {
 }
 template <class Row> FASTACT_FUNCTION auto scale_of(const Row &row, const typename Row::U &total) {
     if constexpr (is_float64<typename Row::F>) return row.pack(total);
-    else return row.pack(lanes([](double t) { return 1.0 / t; }, total));
+    else return row.pack(lanes([](auto t) { return reciprocal_of(t); }, total));
 }
 // The sink's share of the sum.
 template <class Row> FASTACT_FUNCTION auto sink_share(const Row &row, const Exponentials<Row> &s) {
-    return lanes([](double e, double t) { return e / t; }, s.term_of(row.sink), s.total);
+    return lanes([](auto e, auto t) { return e / t; }, s.term_of(row.sink), s.total);
 }
 
 template <class Row> FASTACT_SHARED void one_hot(Row &row) {
@@ -153,14 +166,12 @@ template <class Row> FASTACT_SHARED void one_hot(Row &row) {
 
 template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
     if (row.hard) return one_hot(row);
-    const auto largest = largest_of(row);
-    typename Row::U nan = largest;
-    if (row.wants_lse) nan = nan_among_infinite(row, largest);
-    auto s = exponentials<true>(row, largest);
+    typename Row::U nan;
+    auto s = exponentials_of<true>(row, nan);
     const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
     if (row.wants_lse) {
         take_logarithm<true>(row, s);
-        mend_infinite(row, largest, nan);
+        mend_infinite(row, s.largest, nan);
         if (!row.wants_result) return;
     }
     const auto scale = scale_of(row, s.total);
@@ -168,7 +179,8 @@ template <class Row> FASTACT_FUNCTION void softmax(Row &row) {
 }
 
 template <class Row> FASTACT_FUNCTION void softmax_backward(Row &row) {
-    const auto s = exponentials<true>(row, largest_of(row));
+    typename Row::U nan;
+    const auto s = exponentials_of<true>(row, nan);
     const auto scale = scale_of(row, s.total);
     const auto y = [&](auto at) FASTACT_INLINE { return scaled(recalled(row, s, at), scale); };
     auto dot = -row.row_grad;
@@ -187,16 +199,18 @@ template <class Row> FASTACT_FUNCTION void softmax_backward_from_output(Row &row
 
 template <class Row> FASTACT_FUNCTION void log_softmax(Row &row) {
     using F = typename Row::F;
-    auto s = exponentials<false>(row, largest_of(row));
+    typename Row::U nan;
+    auto s = exponentials_of<false>(row, nan);
     take_logarithm<false>(row, s);
-    if (row.wants_lse) mend_infinite(row, s.largest, nan_among_infinite(row, s.largest));
+    if (row.wants_lse) mend_infinite(row, s.largest, nan);
     // x - lse with lse in two parts: the first difference is exact where it is small.
     const F high = row.pack(s.largest + s.log_total), low = row.pack((s.largest - row.unpacked(high)) + s.log_total);
     row.each([&](auto at) FASTACT_INLINE { row.put(at, (row.x(at) - high) - low); });
 }
 
 template <class Row> FASTACT_FUNCTION void log_softmax_backward(Row &row) {
-    const auto s = exponentials<true>(row, largest_of(row));
+    typename Row::U nan;
+    const auto s = exponentials_of<true>(row, nan);
     const auto scale = scale_of(row, s.total);
     const auto sum = row.sum([&](auto at) FASTACT_INLINE { return row.g(at); }) - row.row_grad;
     const auto d = row.pack(sum);
@@ -413,7 +427,9 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     if (all_ignored(row)) return;
     const bool smooth = row.smoothing > 0.0, some = any([](double on) { return on == 0.0; }, row.active);
     const double b = row.smoothing / static_cast<double>(row.n), kept = 1.0 - row.smoothing;
-    const auto largest = largest_of(row);
+    const bool weighted = smooth || row.has_soft;
+    typename Row::U largest = row.active, nan = row.active;  // nothing yet
+    if (weighted || !Row::at_once) largest = row.number(largest_of(row));
     const F m = row.pack(largest), zero = lit<F>(0.0);
     const auto target = [&](auto at) FASTACT_INLINE {  // the weight of a class, but for the label's own
         F t = lit<F>(b);
@@ -422,7 +438,7 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     };
     auto a = row.has_soft ? lanes([](double) { return 0.0; }, row.active) : lanes([&](double w, double on) { return on * kept * w; }, row.label_weight, row.active);
     auto weights = lanes([](double) { return 0.0; }, a), products = weights;
-    if (smooth || row.has_soft) {
+    if (weighted) {
         const auto found = row.sum2([&](auto at) FASTACT_INLINE {
             const F t = target(at);
             return Results<F, 2>{t, select(t == zero, zero, t * (row.x(at) - m))};
@@ -431,7 +447,11 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     }
     const auto labelled = row.has_soft ? largest : row.peek(row.label);
     const bool full = row.wants_result;
-    auto s = exponentials<true>(row, largest);
+    auto s = [&]() FASTACT_INLINE {
+        if constexpr (Row::at_once)
+            if (!weighted) return exponentials_of<true>(row, nan);
+        return exponentials<true>(row, largest);
+    }();
     const auto e = [&](auto at) FASTACT_INLINE { return recalled(row, s, at); };
     take_logarithm<true>(row, s);
     const double z = row.z_loss;
@@ -448,7 +468,7 @@ template <class Row> FASTACT_FUNCTION void cross_entropy(Row &row) {
     const F off = row.pack(scale), active = row.pack(row.active);
     const auto labels_e = row.unpacked(s.term(row.pack(labelled)));
     typename Row::U own_weight = row.label_weight;
-    if (smooth || row.has_soft) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
+    if (weighted) row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q - target(at) * off)); });
     else row.each([&](auto at) FASTACT_INLINE { row.put(at, unless_ignored(some, active, e(at) * q)); });
     if (row.has_soft) return;
     row.poke(row.label, lanes(
