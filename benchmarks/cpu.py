@@ -15,17 +15,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import json
-import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +30,13 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from tables import Table, geometric_mean, page, versions
+
 #: Elements in cache, of a call's cost, and out of cache.
 IN_CACHE, SMALL, LARGE = 1 << 18, 16, 1 << 24
 #: Seconds for other libraries' threads to fall asleep.
 PAUSE = 0.01
 Call = Callable[[], object]
-
-
-@dataclass
-class Table:
-    """One table of a section: rows of cells, and what was to be reached."""
-
-    title: str
-    text: str
-    head: list[str]
-    rows: list[list[str]]
-    bars: list[tuple[str, float, str, float]] = field(default_factory=list)  #: what, its figure, ">=" or "<=", the bar
-
-    def verdicts(self) -> list[list[str]]:
-        """The bars, and whether they are met."""
-        found = []
-        for what, figure, relation, bar in self.bars:
-            met = figure >= bar if relation == ">=" else figure <= bar
-            found.append([what, f"{figure:.2f}", f"{'at least' if relation == '>=' else 'at most'} {bar:g}", "met" if met else "MISSED"])
-        return found
-
-
-def geometric_mean(numbers: Sequence[float]) -> float:
-    """NaN of nothing."""
-    return math.exp(sum(map(math.log, numbers)) / len(numbers)) if numbers else math.nan
 
 
 def cores() -> list[int]:
@@ -495,55 +470,18 @@ def scaled(found: Mapping[int, Table]) -> Table:
 # ---------------------------------------------------------------- the report
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table: text to the left, numbers to the right."""
-    numbers = [all(not cell or cell == "-" or cell[:1].isdigit() for cell in column[1:]) for column in zip(*rows, strict=True)]
-    rule = ["--:" if number and i else "---" for i, number in enumerate(numbers)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
-
-
-def versions() -> str:
-    """What was compared."""
-    known = {
-        "fastact": "fastact",
-        "PyTorch": "torch",
-        "JAX": "jax",
-        "NumPy": "numpy",
-        "SciPy": "scipy",
-        "onnxruntime": "onnxruntime",
-        "numexpr": "numexpr",
-    }
-    found = []
-    for name, package in known.items():
-        try:
-            found.append(f"{name} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name} (source tree)" if package == "fastact" else f"no {name}")
-    return ", ".join([f"Python {platform.python_version()}", *found])
-
-
-def page(tables: Sequence[Table]) -> str:
-    """docs/performance.md."""
+def opening() -> list[str]:
+    """Of docs/performance.md: how, where and with what it was made."""
     from fastact.kernels.cpu import compiled
     from fastact.machine import processor
 
-    bars = [verdict for table in tables for verdict in table.verdicts()]
-    met = sum(verdict[-1] == "met" for verdict in bars)
-    parts = [
-        "# Performance on the CPU",
+    compared = {"PyTorch": "torch", "JAX": "jax", "NumPy": "numpy", "SciPy": "scipy", "onnxruntime": "onnxruntime", "numexpr": "numexpr"}
+    return [
         "Generated: written by `python benchmarks/cpu.py --write docs/performance.md`, which anyone can run (`pip install '.[bench]'`).",
-        f"On {processor()}, {len(cores())} cores, {compiled.ISA}; {versions()}.",
+        f"On {processor()}, {len(cores())} cores, {compiled.ISA}; {versions(**compared)}.",
         "All libraries run in one process a section, pinned to one core or to all, and take turns; the least time of each counts, which"
         " leaves out what other processes take. Inputs are normal numbers.",
-        f"{met} of {len(bars)} bars are met.",
     ]
-    for table in tables:
-        parts += [f"## {table.title}", table.text]
-        if table.rows:
-            parts.append(markdown(table.head, table.rows))
-        if verdicts := table.verdicts():
-            parts.append(markdown(["bar", "measured", "wanted", ""], verdicts))
-    return "\n\n".join(parts) + "\n"
 
 
 @click.command()
@@ -567,21 +505,10 @@ def main(only: str, quick: bool, rounds: int | None, path: Path | None, worker: 
     for section in only.split(","):
         for table in run(section, rounds):
             tables.append(table)
-            click.echo(f"\n{table.title}\n")
-            for line in [table.head, *table.rows] if table.rows else [[table.text]]:
-                click.echo(
-                    "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths(table), strict=True)) if table.rows else line[0]
-                )
-            for verdict in table.verdicts():
-                click.echo("  ".join(verdict))
+            table.show()
     if path:
-        path.write_text(page(tables), encoding="utf-8")
+        path.write_text(page("Performance on the CPU", opening(), tables), encoding="utf-8")
         click.echo(f"\nwritten to {path}")
-
-
-def widths(table: Table) -> list[int]:
-    """Of the columns."""
-    return [min(40, max(map(len, column))) for column in zip(table.head, *table.rows, strict=True)]
 
 
 if __name__ == "__main__":

@@ -87,24 +87,6 @@ ZEN4 = Machine(
     {("divide", 16): 5, ("divide", 32): 5, ("divide", 64): 9, ("root", 16): 8, ("root", 32): 8, ("root", 64): 16},
     6,
 )
-_INTEL = {
-    "fma, mul": "01", "compare": "01", "exponent": "01", "min, max": "01", "add": "01", "round": "01", "convert": "01", "shift": "01",
-    "scale": "01", "shuffle": "5", "logic, whole numbers": "015",
-}  # fmt: skip
-# With vectors of 64 bytes ports 0 and 1 are one: an operation there occupies both.
-ICE_LAKE = Machine(
-    "Intel Ice Lake, Sapphire Rapids",
-    "uops.info",
-    _INTEL,
-    {
-        16: {"other": 1, "load": 0.5, "store": 0.5, "round": 2, "scale": 2},
-        32: {"other": 1, "load": 0.5, "store": 0.5, "round": 2, "scale": 2},
-        64: {"other": 1, "load": 0.5, "store": 1, "round": 2, "scale": 2},
-    },
-    {("divide", 16): 3, ("divide", 32): 5, ("divide", 64): 10, ("root", 16): 3, ("root", 32): 6, ("root", 64): 12},
-    {("divide", 16): 4, ("divide", 32): 8, ("divide", 64): 16, ("root", 16): 6, ("root", 32): 9, ("root", 64): 18},
-    5,
-)
 
 
 def machine() -> Machine | None:
@@ -112,9 +94,8 @@ def machine() -> Machine | None:
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     facts = dict(re.findall(r"^(vendor_id|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
     family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
-    if facts.get("vendor_id") == "AuthenticAMD" and family == 25 and (0x10 <= model <= 0x1F or model >= 0x60):
-        return ZEN4
-    return ICE_LAKE if facts.get("vendor_id") == "GenuineIntel" and family == 6 and model in (0x6A, 0x6C, 0x8F, 0xCF) else None
+    zen4 = facts.get("vendor_id") == "AuthenticAMD" and family == 25 and (0x10 <= model <= 0x1F or model >= 0x60)
+    return ZEN4 if zen4 else None
 
 
 @dataclass(frozen=True)

@@ -138,3 +138,10 @@ def test_a_damaged_table_is_an_error(tmp_path: Path, text: str) -> None:
 )
 def test_verdicts(before: float | None, now: float | None, verdict: str) -> None:
     assert instructions.Change("gelu_value", "float32", before, now, instructions.TOLERANCE).verdict == verdict
+
+
+def test_rows_may_meet_another_malloc() -> None:
+    verdicts = [
+        instructions.Change("hardmax_backward_rows_of_256", "float32", 0.7, now, instructions.TOLERANCE).verdict for now in (0.73, 0.8)
+    ]
+    assert verdicts == ["ok", "slower"]
