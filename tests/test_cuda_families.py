@@ -687,6 +687,11 @@ def device_calls() -> Iterator[tuple[str, Any, list[Any], dict[str, Any], int]]:
         yield f"swiglu backward {kind}", fastact.swiglu.backward, [grad, x], {"bias": bias, "weight": weight}, 1
         yield f"swiglu_oai backward {kind}", fastact.swiglu_oai.backward, [grad, x], {}, 1
         yield f"gtu, axis 0 {kind}", fastact.gtu.backward, [normal((32, 2002), kind), x], {"axis": 0}, 1
+        even, up = normal((64, 2048), kind), normal((64, 1024), kind, 1)
+        yield f"swiglu, vectors {kind}", fastact.swiglu, [even], {"bias": normal((2048,), kind, 2)}, 1
+        yield f"swiglu backward, vectors {kind}", fastact.swiglu.backward, [up, even], {"bias": normal((2048,), kind, 2)}, 1
+        yield f"swiglu_oai backward, vectors {kind}", fastact.swiglu_oai.backward, [up, even], {}, 1
+        yield f"prelu backward {kind}", fastact.prelu.backward, [even, even, np.full(2048, 0.25, DTYPES[kind])], {}, 1
         for name in ("softmax", "log_softmax", "sparsemax", "entmax15"):
             for shape, axis in (((7, 33), -1), ((5, 50257), -1), ((3, 1000, 70), 1)):
                 f, rows, up = getattr(fastact, name), normal(shape, kind), normal(shape, kind, 1)

@@ -151,7 +151,7 @@ def _spread(
 ) -> list[Any]:
     """An elementwise function with parameters that are broadcast, or whose gradients are summed: nothing of full size is made for them."""
     x = inputs[-1]
-    operation = backend.program.operations[f"{definition.name}_{direction}"]
+    operation = backend.operation(f"{definition.name}_{direction}")
     learned = list(definition.learnable) if direction == "backward" else []
     stored = len(outs) - len(learned)
     arrays = dict(zip(("grad", "x")[-len(inputs) :], inputs, strict=True))

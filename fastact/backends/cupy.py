@@ -356,6 +356,11 @@ class CupyBackend:
         return _Module(text, request, overlap)
 
     @functools.cache  # noqa: B019
+    def operation(self, name: str) -> lower.Operation:
+        """What is known of a lowered operation; looking it up takes a millisecond the first time."""
+        return self.program.operations[name]
+
+    @functools.cache  # noqa: B019
     def _stage(self, stage: Stage, form: stages.Form) -> _Module:
         return _Module(unit(list(stage.functions), "pipeline.cuh", stages.stage_entries(stage, form), self.program))
 
