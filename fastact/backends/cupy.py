@@ -26,7 +26,7 @@ from ..kernels import lower
 from ..rows import Rows
 from . import nvrtc
 from .pipelines import NUMBER, Pipeline, mask_entry
-from .stages import BLOCKS, TEAM, Stage, power, spread, stage_entries, walk, working_type
+from .stages import TEAM, Stage, spread, stage_entries, walk, working_type
 
 SOURCES = Path(lower.__file__).parent / "cuda"
 #: As in the files of the kernels.
