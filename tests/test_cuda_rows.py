@@ -1,4 +1,4 @@
-"""Rows that stay on the chip (kernels/cuda/onchip.cuh): built for the CPU behind a shim, against the float64 reference; compiled for devices."""
+"""Rows that stay on the chip (kernels/cuda/onchip.cuh): run on the CPU behind a shim, against the float64 reference; compiled for devices."""
 
 from __future__ import annotations
 
