@@ -1,4 +1,4 @@
-"""Blocks that work together and copies beside the arithmetic (kernels/cuda/cluster.cuh): the device's text compiles, the host's stand-in judges."""
+"""Clusters and bulk copies (kernels/cuda/cluster.cuh): the device's text compiles, the host's stand-in judges that the rules are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that stay on the chip (kernels/cuda/onchip.cuh), built for the CPU behind a shim, against the float64 reference; and compiled for devices."""
+"""Rows that stay on the chip (kernels/cuda/onchip.cuh): run on the CPU behind a shim, against the float64 reference; compiled for devices."""
 
 from __future__ import annotations
 
@@ -291,7 +291,9 @@ def test_programs(fake: Any, monkeypatch: pytest.MonkeyPatch, program: str, dire
 
 
 @pytest.mark.parametrize("way", ["lanes", "cluster", "bulk", "little room"])
-@pytest.mark.parametrize("options", [{}, {"smoothing": 0.1, "z_loss": 1e-3, "weight": True, "ignore": 3}, {"soft": True}], ids=["plain", "all", "soft"])
+@pytest.mark.parametrize(
+    "options", [{}, {"smoothing": 0.1, "z_loss": 1e-3, "weight": True, "ignore": 3}, {"soft": True}], ids=["plain", "all", "soft"]
+)
 def test_cross_entropy(fake: Any, monkeypatch: pytest.MonkeyPatch, way: str, options: dict[str, Any]) -> None:
     """In place, and against the reference; rows that are ignored."""
     if way in ("cluster", "little room") and options:
@@ -329,7 +331,7 @@ def test_plans_hold_their_rows(kind: str, device: tuple[int, int]) -> None:
             p = cuda_rows.plan(kind, n, streams, reads_only, edges, device)
             vectors = -(-(n + (lanes - 1) * edges) // lanes)
             if p.place == "Registers":
-                assert p.count * (p.lanes or p.threads * p.blocks) >= vectors
+                assert p.vectors * (p.lanes or p.threads * p.blocks) >= vectors
             assert p.shared <= device[1]
             assert p.threads % 32 == 0
             assert p.threads <= 1024

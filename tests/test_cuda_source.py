@@ -15,9 +15,8 @@ from common import ELEMENTWISE, TWELVE, chained, directions
 from common import params as default_params
 from cuda_host import COMPILER, bits, build, launch
 
-from fastact.backends import cuda_rows
+from fastact.backends import cuda_rows, nvrtc, pipelines, stages
 from fastact.backends import cupy as adapter
-from fastact.backends import nvrtc, pipelines, stages
 from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS, language
 

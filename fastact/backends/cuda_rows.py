@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     """How rows are kept on the chip."""
 
     place: str  #: "Registers", "Bulk" or "Copied": the last two are shared memory
-    count: int  #: vectors a thread holds, or has on the way
+    vectors: int  #: that a thread holds, or has on the way
     lanes: int  #: of a warp that take a row; 0 if a block or more does
     threads: int  #: of a block
     blocks: int = 1  #: that take a row
@@ -165,7 +165,7 @@ def on_chip_entries(
     number = "double" if exact or {"LSE", "SINK", "LABELS", "SOFT"} & set(features) else "float"
     team = f"Lanes<{plan.lanes}>" if plan.lanes else f"Blocks<{plan.blocks}, {plan.threads // 32}>"
     number = f"Beside<{number}>" if 0 < plan.lanes < 32 else number
-    place = f"Registers<{plan.count}>" if plan.place == "Registers" else f"Chunk<{str(plan.place == 'Bulk').lower()}, {plan.count}>"
+    place = f"Registers<{plan.vectors}>" if plan.place == "Registers" else f"Chunk<{str(plan.place == 'Bulk').lower()}, {plan.vectors}>"
     way = "VALUE" if direction == "value_and_grad" else direction.upper()
     made = f"{team}, {place}, {' | '.join(features) or '0'}, programs::{program.upper()}, programs::{way}, {kind.upper()}, {real}, {number}"
     cluster = f"__cluster_dims__({plan.blocks}, 1, 1) " if plan.blocks > 1 else ""

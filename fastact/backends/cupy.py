@@ -27,7 +27,7 @@ from ..kernels.cpu import compiled
 from ..rows import Rows
 from . import nvrtc, stages
 from .pipelines import NUMBER, Pipeline, mask_entry
-from .stages import BLOCKS, ITEMSIZE, TEAM, Stage, power, working_type
+from .stages import ITEMSIZE, TEAM, Stage, working_type
 
 SOURCES = Path(lower.__file__).parent / "cuda"
 #: As in the files of the kernels, and in cuda.pxi, which launches the elementwise ones.
