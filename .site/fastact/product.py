@@ -1,0 +1,1 @@
+/work/h/elem/fastact/product.py
