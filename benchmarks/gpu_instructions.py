@@ -22,9 +22,8 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,15 +192,19 @@ def operations(names: Sequence[str] = (), directions: Sequence[str] = lower.DIRE
     return [o for o in found if o.direction in directions and (not names or o.activation.name in names)]
 
 
-def table(
+HEAD = """| operation | type | slots | of budget | instructions | special | registers | occupancy |
+|---|---|---|---|---|---|---|---|"""
+
+
+def rows(
     names: Sequence[str] = (),
     kinds: Sequence[str] = KINDS,
-    directions: Sequence[str] = ("value", "derivative", "backward", "value_and_derivative"),
+    directions: Sequence[str] = lower.DIRECTIONS[:4],
     precise: bool = False,
     limit: float = 0.0,
     target: str = "sm_90",
-) -> str:
-    """The costs as a Markdown table.
+) -> Iterator[str]:
+    """The costs as rows of a Markdown table, below `HEAD`.
 
     Parameters
     ----------
@@ -216,10 +219,6 @@ def table(
     target
         The device, as NVRTC has it.
     """
-    lines = [
-        "| operation | type | slots | of budget | instructions | special | registers | occupancy |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     for o in operations(names, directions):
         for kind in kinds:
             wide = precise or kind == "float64"
@@ -227,14 +226,10 @@ def table(
                 continue
             c, most = measure(o.function, kind, wide, target), budget(o, kind, wide)
             if c.slots > limit * most or c.spilled:
-                mark = " (spills)" * c.spilled
-                lines.append(
+                yield (
                     f"| {o.function} | {kind} | {c.slots:.0f} | {c.slots / most:.2f} | {c.issued:.0f} | {c.special:.1f} "
-                    f"| {c.registers}{mark} | {c.occupancy:.2f} |"
+                    f"| {c.registers}{' (spills)' * c.spilled} | {c.occupancy:.2f} |"
                 )
-                if sys.stderr.isatty():
-                    print(lines[-1], file=sys.stderr)
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -247,7 +242,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.0, help="only what takes more than this share of its budget")
     parser.add_argument("--target", default="sm_90", help="the device (sm_90)")
     given = parser.parse_args()
-    print(table(given.names, given.kinds, given.directions, given.precise, given.limit, given.target), end="")
+    print(HEAD)
+    for row in rows(given.names, given.kinds, given.directions, given.precise, given.limit, given.target):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,0 @@
-/work/h/elem/fastact/__init__.pyi

@@ -1,1 +1,0 @@
-/work/h/elem/fastact/catalogue.py
