@@ -8,22 +8,22 @@ It needs NVRTC, as the package does, and ``nvdisasm``: of a CUDA toolkit, or the
 
 A kernel runs at the copy's speed while its arithmetic takes no longer than its bytes. On an H100 that is a budget of issue slots an
 element, by its type. What is counted is the path that an array at a multiple of 16 bytes takes through the kernel, without what stands
-behind a division's or root's own check of its operands (subnormals, infinities). Both sides of every other branch count.
+behind a division's or root's own check of its operands (subnormals, infinities): the shortest way from the entry through a wide store.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import heapq
 import importlib.util
 import os
 import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,22 +117,31 @@ def blocks(text: str) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def counted(graph: dict[str, tuple[list[str], list[str]]]) -> list[str]:
-    """The instructions on the way to the wide stores and on from there, without calls."""
-    open_ = {label for label, (held, _) in graph.items() if not any("CALL" in i for i in held)}
-    stores = {label for label in open_ if any(WIDE_STORE.search(i) for i in graph[label][0])}
+    """The instructions of the shortest way from the entry through a wide store to the end, without calls."""
+    calls = {label for label, (held, _) in graph.items() if any("CALL" in i for i in held)}
 
-    def reach(start: Iterable[str], forward: bool) -> set[str]:
-        seen, todo = set[str](), list(start)
+    def shortest(start: str) -> dict[str, list[str]]:
+        """By label the blocks on the way from `start` to there."""
+        ways, todo = {}, [(0, [start])]
         while todo:
-            label = todo.pop()
-            if label in seen or label not in open_:
+            length, way = heapq.heappop(todo)
+            if way[-1] in ways or way[-1] in calls:
                 continue
-            seen.add(label)
-            todo += graph[label][1] if forward else [a for a, (_, after) in graph.items() if label in after]
-        return seen
+            ways[way[-1]] = way
+            held, after = graph[way[-1]]
+            for label in after:
+                heapq.heappush(todo, (length + len(held), [*way, label]))
+        return ways
 
-    first = reach(stores, True) | reach(stores, False)
-    return [i for label in graph if label in first & reach([""], True) for i in graph[label][0]]
+    def size(way: list[str]) -> int:
+        return sum(len(graph[label][0]) for label in way)
+
+    found = []
+    for label, way in shortest("").items():
+        if any(WIDE_STORE.search(i) for i in graph[label][0]):
+            ends = [w for last, w in shortest(label).items() if not graph[last][1]]
+            found.append(way + min(ends, key=size)[1:])
+    return [i for label in min(found, key=size) for i in graph[label][0]]
 
 
 def count(image: bytes, kind: str, tool: str) -> Count:
@@ -183,15 +192,19 @@ def operations(names: Sequence[str] = (), directions: Sequence[str] = lower.DIRE
     return [o for o in found if o.direction in directions and (not names or o.activation.name in names)]
 
 
-def table(
+HEAD = """| operation | type | slots | of budget | instructions | special | registers | occupancy |
+|---|---|---|---|---|---|---|---|"""
+
+
+def rows(
     names: Sequence[str] = (),
     kinds: Sequence[str] = KINDS,
-    directions: Sequence[str] = ("value", "derivative", "backward", "value_and_derivative"),
+    directions: Sequence[str] = lower.DIRECTIONS[:4],
     precise: bool = False,
     limit: float = 0.0,
     target: str = "sm_90",
-) -> str:
-    """The costs as a Markdown table.
+) -> Iterator[str]:
+    """The costs as rows of a Markdown table, below `HEAD`.
 
     Parameters
     ----------
@@ -206,10 +219,6 @@ def table(
     target
         The device, as NVRTC has it.
     """
-    lines = [
-        "| operation | type | slots | of budget | instructions | special | registers | occupancy |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     for o in operations(names, directions):
         for kind in kinds:
             wide = precise or kind == "float64"
@@ -217,14 +226,10 @@ def table(
                 continue
             c, most = measure(o.function, kind, wide, target), budget(o, kind, wide)
             if c.slots > limit * most or c.spilled:
-                mark = " (spills)" * c.spilled
-                lines.append(
+                yield (
                     f"| {o.function} | {kind} | {c.slots:.0f} | {c.slots / most:.2f} | {c.issued:.0f} | {c.special:.1f} "
-                    f"| {c.registers}{mark} | {c.occupancy:.2f} |"
+                    f"| {c.registers}{' (spills)' * c.spilled} | {c.occupancy:.2f} |"
                 )
-                if sys.stderr.isatty():
-                    print(lines[-1], file=sys.stderr)
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -237,7 +242,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.0, help="only what takes more than this share of its budget")
     parser.add_argument("--target", default="sm_90", help="the device (sm_90)")
     given = parser.parse_args()
-    print(table(given.names, given.kinds, given.directions, given.precise, given.limit, given.target), end="")
+    print(HEAD)
+    for row in rows(given.names, given.kinds, given.directions, given.precise, given.limit, given.target):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,34 @@ static inline float __double2float_rz(double x) {
 // What inline PTX does on the device, a fault at a misaligned address included.
 static int faults;
 extern "C" int faults_found() { return faults; }
+extern "C" void forget_faults() { faults = 0; }
 template <class P> static inline P *checked(P *p) {
     faults += reinterpret_cast<unsigned long long>(p) % 16 != 0;
     return p;
+}
+// Arrays that are there, if a test tells. Sixteen bytes are then read only where some are of such an array, and written only inside one.
+struct Range {
+    unsigned long long first, last;
+};
+static Range ranges[64];
+static unsigned many_ranges;
+extern "C" void forget_arrays() { many_ranges = 0; }
+extern "C" void know_array(void *p, long long bytes) {
+    const auto first = reinterpret_cast<unsigned long long>(p);
+    if (bytes) ranges[many_ranges++] = {first, first + static_cast<unsigned long long>(bytes)};
+}
+template <class P> static P *in_arrays(P *p, bool wholly) {
+    const auto at = reinterpret_cast<unsigned long long>(p);
+    bool found = !many_ranges;
+    for (unsigned i = 0; i < many_ranges; i++)
+        found |= wholly ? at >= ranges[i].first && at + 16 <= ranges[i].last : at + 16 > ranges[i].first && at < ranges[i].last;
+    faults += !found;
+    return checked(p);
+}
+template <class P> static P *readable(P *p) { return in_arrays(p, false); }
+template <class P> static P *writable(P *p) { return in_arrays(p, true); }
+static inline unsigned __funnelshift_r(unsigned low, unsigned high, int bits) {
+    return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) >> (bits & 31));
 }
 static inline float float_from_half(unsigned short h) {
     const int exponent = h >> 10 & 31, rest = h & 1023;

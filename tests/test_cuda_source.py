@@ -208,20 +208,39 @@ def aligned(values: Any, dtype: Any, offset: int = 0) -> np.ndarray:
 
 
 def run(
-    library: ctypes.CDLL, operation: lower.Operation, kind: str, wide: bool, arrays: list[Any], params: list[Any], offset: int = 0
+    library: ctypes.CDLL,
+    operation: lower.Operation,
+    kind: str,
+    wide: bool,
+    arrays: list[Any],
+    params: list[Any],
+    offsets: tuple[int, ...] = (0,),
+    into: dict[int, np.ndarray] | None = None,
 ) -> Any:
-    """An elementwise kernel on the CPU; `offset` misaligns its output. What lies behind the outputs must stay."""
+    """An elementwise kernel on the CPU, launched as the package does.
+
+    `offsets` misalign its outputs, the last one's holding for the rest; those in `into` go to the arrays there. What lies around the outputs
+    must stay, and nothing is read sixteen bytes of which belong to no array.
+    """
     real = np.float64 if adapter.working_type(kind, wide) == "double" else np.float32
-    n = arrays[0].size
-    stored = [aligned(np.ones(n + 16), DTYPES[kind], offset) for _ in range(operation.stored)]
-    outs = [*stored, *(aligned(np.ones(n + 16), real) for _ in range(operation.outputs - operation.stored))]
-    pairs = [(a.ctypes.data, real(0)) if isinstance(a, np.ndarray) else (0, real(a)) for a in (*arrays, *params)]
-    pointers = [o.ctypes.data for o in outs]
-    access = 0 if any(p % 16 for p in (*(p for p, _ in pairs), *pointers)) else adapter.ALIGNED
+    n, into = arrays[0].size, into or {}
+    rooms, outs = [], []
+    for k in range(operation.outputs):
+        whole = aligned(np.ones(n + 48), DTYPES[kind] if k < operation.stored else real)
+        start = 16 + offsets[min(k, len(offsets) - 1)]
+        rooms.append((whole, start))
+        outs.append(into.get(k, whole[start : start + n]))
+    given = [*arrays, *params]
+    pairs = [(a.ctypes.data, real(0)) if isinstance(a, np.ndarray) else (0, real(a)) for a in given]
+    pointers, results = [p for p, _ in pairs if p], [o.ctypes.data for o in outs]
+    access = adapter.ALIGNED * (not any(p % 16 for p in (*pointers, *results))) | adapter.IN_PLACE * (not set(results).isdisjoint(pointers))
     grid = -(-n // (adapter.THREADS * (16 // adapter.ITEMSIZE[kind])))
-    launch(library, f"run_{operation.function}", grid, adapter.THREADS, (*(v for pair in pairs for v in pair), *pointers, n, access))
-    assert all((o[n:] == 1).all() for o in outs)
-    return [o[:n] for o in outs]
+    library.forget_arrays()
+    for a in (*(a for a in given if isinstance(a, np.ndarray)), *outs):
+        library.know_array(ctypes.c_void_p(a.ctypes.data), ctypes.c_longlong(a.nbytes))
+    launch(library, f"run_{operation.function}", grid, adapter.THREADS, (*(v for pair in pairs for v in pair), *results, n, access))
+    assert all((whole[:start] == 1).all() and (whole[start + n :] == 1).all() for whole, start in rooms)
+    return [o.copy() for o in outs]
 
 
 def parameters(name: str, dtype: Any) -> list[float]:
@@ -313,7 +332,7 @@ def test_same_bits_as_plain_python(libraries: Any, kind: str, wide: bool) -> Non
 
 @needs_compiler
 @pytest.mark.parametrize(("kind", "wide"), VARIANTS)
-@pytest.mark.parametrize("n", [1, 3, 8, 17, 4096, 4099])
+@pytest.mark.parametrize("n", [1, 3, 8, 17, 600, 4096, 4099])
 def test_lengths_alignments_and_parameter_arrays(libraries: Any, kind: str, wide: bool, n: int) -> None:
     """However the elements are reached, each result is the one of its element."""
     library = libraries(f"{kind}_{wide}_{len(FEW)}", every_elementwise(kind, wide, FEW))
@@ -321,10 +340,10 @@ def test_lengths_alignments_and_parameter_arrays(libraries: Any, kind: str, wide
     x, grad, alpha = (aligned(rng.normal(0, 3, n), dtype) for _ in range(3))
     wide_x, wide_grad, wide_alpha = (np.asarray(a, np.float64) for a in (x, grad, alpha))
     for first in (0, 1):
-        for out in (0, 1):
+        for outs in ((0,), (1,), (3, 1), (0, 1), (16 // dtype.itemsize - 1, 0)):
             for parameter in (0, 1, None):
                 slope = 0.25 if parameter is None else aligned(alpha, dtype, parameter)
-                dx, terms = run(library, o, kind, wide, [grad, aligned(x, dtype, first)], [slope], out)
+                dx, terms = run(library, o, kind, wide, [grad, aligned(x, dtype, first)], [slope], outs)
                 real = terms.dtype.type
                 factor = np.where(wide_x > 0, 1.0, 0.25 if parameter is None else wide_alpha).astype(real)
                 assert_same(dx, (wide_grad.astype(real) * factor).astype(dtype), x)
@@ -332,13 +351,53 @@ def test_lengths_alignments_and_parameter_arrays(libraries: Any, kind: str, wide
 
 
 @needs_compiler
+@pytest.mark.parametrize(("kind", "wide"), [(k, w) for k, w in VARIANTS if k in ("float64", "float32") or not w])
+def test_every_shift(libraries: Any, kind: str, wide: bool) -> None:
+    """Two inputs and two outputs, each at every distance from a multiple of sixteen bytes, whole warps and parts of them, in place and not."""
+    library = libraries(f"{kind}_{wide}_{len(FEW)}", every_elementwise(kind, wide, FEW))
+    dtype, rng, lanes = DTYPES[kind], np.random.default_rng(0), 16 // DTYPES[kind].itemsize
+    backward, both = OPERATIONS["silu_backward"], OPERATIONS["silu_value_and_derivative"]
+    for n in (lanes * adapter.THREADS + 5, lanes * adapter.THREADS, 70 * lanes - 1):
+        x, grad = (aligned(rng.normal(0, 3, n), dtype) for _ in range(2))
+        wanted, (value, slope) = run(library, backward, kind, wide, [grad, x], []), run(library, both, kind, wide, [x], [])
+        for i in range(lanes):
+            near, far = aligned(x, dtype, i), aligned(grad, dtype, (3 * i + 1) % lanes)
+            for out in range(0, lanes, 1 if i == 1 else 3):
+                assert_same(run(library, backward, kind, wide, [far, near], [], (out,))[0], wanted[0], x)
+                found = run(library, both, kind, wide, [near], [], (out, (out + i) % lanes))
+                assert_same(found[0], value, x)
+                assert_same(found[1], slope, x)
+            assert_same(run(library, backward, kind, wide, [far, near.copy()], [], into={0: far})[0], wanted[0], x)
+            for k in (0, 1):
+                own = aligned(x, dtype, i)
+                found = run(library, both, kind, wide, [own], [], ((i + 1) % lanes,), into={k: own})
+                assert_same(found[0], value, x)
+                assert_same(found[1], slope, x)
+
+
+@needs_compiler
 def test_in_place(libraries: Any) -> None:
     library, o = libraries(f"float32_False_{len(FEW)}", every_elementwise("float32", False, FEW)), OPERATIONS["silu_value"]
     x = aligned(np.linspace(-9, 9, 4099), np.float32)
     wanted = run(library, o, "float32", False, [x], [])[0]
-    p = x.ctypes.data
-    launch(library, f"run_{o.function}", 3, adapter.THREADS, (p, np.float32(0), p, x.size, adapter.ALIGNED | adapter.IN_PLACE))
+    assert_same(run(library, o, "float32", False, [x], [], into={0: x})[0], wanted, wanted)
     assert_same(x, wanted, wanted)
+
+
+@needs_compiler
+def test_the_shim_sees_what_is_out_of_bounds(libraries: Any) -> None:
+    """An array that is said to be shorter than it is: a line is read, and one is written, with nothing of it inside."""
+    library, o = libraries(f"float32_False_{len(FEW)}", every_elementwise("float32", False, FEW)), OPERATIONS["silu_value"]
+    x, y = aligned(np.zeros(64), np.float32), aligned(np.zeros(64), np.float32)
+    for short_x, short_y in ((4, 0), (0, 1)):
+        library.forget_arrays()
+        library.know_array(ctypes.c_void_p(x.ctypes.data), ctypes.c_longlong(4 * (64 - short_x)))
+        library.know_array(ctypes.c_void_p(y.ctypes.data), ctypes.c_longlong(4 * (64 - short_y)))
+        before = library.faults_found()
+        args = (ctypes.c_void_p(x.ctypes.data), ctypes.c_float(0), ctypes.c_void_p(y.ctypes.data), ctypes.c_longlong(64))
+        getattr(library, f"launch_run_{o.function}")(1, adapter.THREADS, 0, *args, ctypes.c_longlong(adapter.ALIGNED))
+        assert library.faults_found() == before + 1
+    library.forget_faults()
 
 
 @needs_compiler

@@ -147,7 +147,7 @@ FASTACT_FUNCTION Words load_words(const void *p, bool in_place) {
     Words r;
 #ifdef FASTACT_HOST
     (void)in_place;
-    r = *static_cast<const Words *>(::checked(p));
+    r = *static_cast<const Words *>(::readable(p));
 #else
     if (in_place)
         asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.w[0]), "=r"(r.w[1]), "=r"(r.w[2]), "=r"(r.w[3]) : "l"(p) : "memory");
@@ -158,8 +158,50 @@ FASTACT_FUNCTION Words load_words(const void *p, bool in_place) {
 }
 FASTACT_FUNCTION void store_words(void *p, const Words &v) {
 #ifdef FASTACT_HOST
-    *static_cast<Words *>(::checked(p)) = v;
+    *static_cast<Words *>(::writable(p)) = v;
 #else
     asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.w[0]), "r"(v.w[1]), "r"(v.w[2]), "r"(v.w[3]) : "memory");
 #endif
+}
+
+// ---------------------------------------------------------------- sixteen bytes anywhere
+
+// A line is sixteen bytes at a multiple of sixteen. How far p is beyond the beginning of its own:
+FASTACT_FUNCTION int beyond_line(const void *p) { return static_cast<int>(reinterpret_cast<unsigned long long>(p) & 15); }
+
+// The sixteen bytes from `bytes` on of two neighbouring lines; it is a multiple of `size`, and not 0.
+template <int size> FASTACT_FUNCTION Words shifted(const Words &low, const Words &high, int bytes) {
+    const unsigned all[8] = {low.w[0], low.w[1], low.w[2], low.w[3], high.w[0], high.w[1], high.w[2], high.w[3]};
+    unsigned some[6], few[5];
+    Words r;
+#pragma unroll
+    for (int i = 0; i < 6; i++) some[i] = size == 8 || bytes & 8 ? all[i + 2] : all[i];
+#pragma unroll
+    for (int i = 0; i < 5; i++) few[i] = size < 8 && bytes & 4 ? some[i + 1] : some[i];
+#pragma unroll
+    for (int i = 0; i < 4; i++) r.w[i] = size < 4 ? __funnelshift_r(few[i], few[i + 1], (bytes & 3) * 8) : few[i];
+    return r;
+}
+
+// Where p is inside a line both lines have some of its sixteen bytes, so that none is read that belongs to someone else entirely. The
+// neighbour reads each line, too: the first-level cache keeps it.
+FASTACT_FUNCTION Words load_line(const char *p, bool in_place) {
+    Words r;
+#ifdef FASTACT_HOST
+    (void)in_place;
+    r = *reinterpret_cast<const Words *>(::readable(p));
+#else
+    if (in_place)
+        asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.w[0]), "=r"(r.w[1]), "=r"(r.w[2]), "=r"(r.w[3]) : "l"(p) : "memory");
+    else
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.w[0]), "=r"(r.w[1]), "=r"(r.w[2]), "=r"(r.w[3]) : "l"(p));
+#endif
+    return r;
+}
+template <int size> FASTACT_FUNCTION Words load_anywhere(const void *p, bool in_place) {
+    const int bytes = beyond_line(p);
+    if (!bytes) return load_words(p, in_place);
+    const char *const line = static_cast<const char *>(p) - bytes;
+    const Words low = load_line(line, in_place), high = load_line(line + 16, in_place);
+    return shifted<size>(low, high, bytes);
 }
