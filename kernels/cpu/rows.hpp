@@ -9,6 +9,7 @@
 FASTACT_FUNCTION double exp_of(double x) { return std::exp(x); }
 FASTACT_FUNCTION double log_of(double x) { return std::log(x); }
 FASTACT_FUNCTION double log1p_of(double x) { return std::log1p(x); }
+FASTACT_FUNCTION double sqrt_of(double x) { return __builtin_sqrt(x); }
 FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // a whole number
 FASTACT_FUNCTION double reciprocal_of(double x) { return 1.0 / x; }
 template <class F> FASTACT_FUNCTION double log_quotient(double a, double b) { return std::log(a / b); }

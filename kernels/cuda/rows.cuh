@@ -16,6 +16,8 @@ FASTACT_FUNCTION double nearest_of(double x) { return (x + 0x1.8p52) - 0x1.8p52;
 FASTACT_FUNCTION float exp_of(float x) { return defs::exp(x); }
 FASTACT_FUNCTION float log_of(float x) { return defs::log_positive(x) + (x - x); }  // of what is positive, or NaN
 FASTACT_FUNCTION float log1p_of(float x) { return defs::log1p(x); }
+FASTACT_FUNCTION double sqrt_of(double x) { return fsqrt(x); }
+FASTACT_FUNCTION float sqrt_of(float x) { return fsqrt(x); }
 FASTACT_FUNCTION float nearest_of(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 #define FASTACT_ROW_METHOD __device__ __forceinline__
 #define FASTACT_INLINE

@@ -21,7 +21,7 @@
 //   shifted_exp                defs::shifted_exp, or what is as good for how elements are stored
 //   sink alpha row_grad label active label_weight   numbers a row; those that are flagged has_...
 //   lse dsink dalpha loss      results, numbers a row
-// and freely: exp_of log_of log1p_of nearest_of reciprocal_of log_quotient, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
+// and freely: exp_of log_of log1p_of sqrt_of nearest_of reciprocal_of log_quotient, functions of U's numbers; FASTACT_ROW_METHOD, FASTACT_INLINE and FASTACT_SHARED, for methods, lambdas and functions that several
 // programs share, one copy of each; lanes(f, u...) applies a function of doubles to each lane, any(f, u...) asks whether one says true.
 //
 // Sums are in float64. In float32 even 16 additions cost 3 ULP: a lane that holds the largest term rounds all the small ones away (tried).
@@ -300,7 +300,8 @@ template <class Row> FASTACT_SHARED typename Row::U entmax15_threshold(Row &row,
             const F u = pymax(((row.x(at) - m) * half - high) - low, zero);
             return Results<F, 2>{u, u * u};
         });
-        return lanes([](double t, double one, double two) { return t + (two - 1.0) / (2.0 * one); }, tau, found.a, found.b);
+        // Of the norm of what is positive, which is convex too and nearly straight: two thirds of the steps of their squares' sum.
+        return lanes([](auto t, auto one, auto two) { return t + (two - sqrt_of(two)) / one; }, tau, found.a, found.b);
     });
 }
 // sqrt of the result: (x - largest) / 2 - tau, where positive
@@ -340,6 +341,14 @@ template <class Row> FASTACT_FUNCTION void entmax15_backward_from_output(Row &ro
     entmax_gradient(row, [&](auto at) FASTACT_INLINE { return fsqrt(row.x(at)); });
 }
 
+// How far a sum of powers 1 / a is from one, for Newton's method: of s^a, which is convex in the threshold as s is, but nearly straight. For
+// a = 0 that takes one step. Never too far: where it would cancel, the first terms of its series, which alternate, or s itself.
+FASTACT_FUNCTION double entmax_distance(double s, double a) {
+    if (s < 1.25) return s - 1.0;
+    const double l = log_of(s);
+    return a < 1e-4 ? s * l * (1.0 - 0.5 * a * l) : (s - exp_of((1.0 - a) * l)) / a;
+}
+
 // General alpha, always in float64: y = (1 + a (d - t))^(1 / a) with a = alpha - 1, d = x - largest and the threshold t in [0, log n], which
 // for a = 0 is softmax, without a case of its own. For alpha <= 2 Newton's method as above; beyond, the sum is not convex: bisection.
 template <class Row> FASTACT_FUNCTION typename Row::U entmax_threshold(Row &row, typename Row::F m, const typename Row::U &a) {
@@ -358,7 +367,7 @@ template <class Row> FASTACT_FUNCTION typename Row::U entmax_threshold(Row &row,
         const U next = lanes(
             [i](double a, double t, double s, double slope, double low, double high) {
                 if (s != s) return s;
-                if (a <= 1.0) return t + (s - 1.0) / slope;
+                if (a <= 1.0) return t + entmax_distance(s, a) / slope;
                 return i < 64 ? 0.5 * ((s >= 1.0 && i > 0 ? t : low) + (s >= 1.0 || i == 0 ? high : t)) : t;
             },
             a, t, found.a, found.b, low, high);
