@@ -1,7 +1,8 @@
 """Instructions an element of every compiled kernel, counted by callgrind: repeatable where times are not.
 
 A small C++ driver (``driver.cpp``) runs each kernel of the AVX2 build, the widest that Valgrind knows, over two sizes; the difference
-of the counts is free of what a call costs. Counts depend on the compiler, which is therefore stored with them.
+of the counts is free of what a call costs. What malloc and free execute is left out: how soon they find the rows' scratch is up to
+what the interpreter has allocated before. Counts depend on the compiler, which is therefore stored with them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from .baseline import BaselineError
 
 #: What a kernel may gain before it is called slower.
 TOLERANCE = 0.03
-#: Instructions an element, besides, of functions of rows: malloc finds their scratch sooner or later, by what the interpreter has
-#: allocated before; a hundred instructions over the elements of a count.
-SCRATCH = 0.05
 #: The build that is counted; its name in the compiled module, and in `compiled.INSTRUCTION_SETS`.
 BUILD, INSTRUCTION_SET = "v3", "x86-64-v3"
 #: The compiled module.
@@ -97,11 +95,16 @@ def _run(*command: str) -> None:
 
 
 def _counts(text: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """What callgrind wrote: a part for each run, with the driver's label and the sum."""
+    """What callgrind wrote: a part for each run, with the driver's label, the sum, and the sums of the functions called."""
+    names = dict(re.findall(r"^c?fn=(\(\d+\)) (.+)$", text, re.MULTILINE))  # given where a function is first met
     totals: dict[str, dict[str, list[tuple[int, int]]]] = {}
-    for label, total in re.findall(r"^desc: Trigger: Client Request: (.+)$[^$]*?^summary: (\d+)$", text, re.MULTILINE):
-        name, storage, size = label.split()
-        totals.setdefault(name, {}).setdefault(storage, []).append((int(size), int(total)))
+    for part in re.split(r"^part: \d+$", text, flags=re.MULTILINE):
+        if not (found := re.search(r"^desc: Trigger: Client Request: (\S+) (\S+) (\d+)$[^$]*?^summary: (\d+)$", part, re.MULTILINE)):
+            continue
+        name, storage, size, total = found.groups()
+        called = re.findall(r"^cfn=(\(\d+\)).*\ncalls=.*\n\S+ (\d+)$", part, re.MULTILINE)
+        scratch = sum(int(spent) for function, spent in called if names[function] in ("malloc", "free"))
+        totals.setdefault(name, {}).setdefault(storage, []).append((int(size), int(total) - scratch))
     for name, storages in sorted(totals.items()):
         yield name, {s: round((b - a) / (many - few), 3) for s, [(few, a), (many, b)] in sorted(storages.items())}
 
@@ -167,7 +170,7 @@ class Change:
         """ "slower", "faster", "ok", "new", or "gone"."""
         if self.before is None or self.now is None:
             return "new" if self.before is None else "gone"
-        allowed = self.before * self.tolerance + ("_rows_of_" in self.kernel) * SCRATCH
+        allowed = self.before * self.tolerance
         if self.now > self.before + allowed:
             return "slower"
         return "faster" if self.now < self.before - allowed else "ok"
