@@ -23,7 +23,7 @@ import pytest
 
 from fastact import registry
 from fastact.arrays import numpy as numpy_arrays
-from fastact.backends import nvrtc
+from fastact.backends import cuda_rows, nvrtc
 from fastact.kernels.cpu import compiled
 
 SHIM = Path(__file__).with_name("host_shim.hpp")
@@ -351,6 +351,10 @@ def fake_torch() -> types.ModuleType:
     return torch  # type: ignore[no-any-return]
 
 
+#: What is made for one driver and kept outside the backend.
+CACHED = (cuda_rows._general, cuda_rows._on_chip, cuda_rows._columns, cuda_rows.device_facts)
+
+
 @contextmanager
 def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path) -> Iterator[types.SimpleNamespace]:
     """Put the stand-ins in the places of the driver, CuPy and NVRTC: kernels run on the CPU."""
@@ -360,10 +364,17 @@ def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path) -> I
     monkeypatch.setattr(nvrtc, "identity", lambda driver: repr(compiler.version))
     monkeypatch.setattr(numpy_arrays, "owns", lambda value: isinstance(value, np.ndarray) and not isinstance(value, FakeArray))
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(cache))
-    registry.forget()
+    forget()
     compiled.cuda_open(driver().path)
     driver().enter(0)
     yield types.SimpleNamespace(cupy=cupy, compiler=compiler, backend=registry.get("cupy"), driver=driver())
     driver().leave()
     compiled.cuda_open("")
+    forget()
+
+
+def forget() -> None:
+    """Forget the backend, its kernels and what it knows of devices: another driver has others."""
     registry.forget()
+    for made in CACHED:
+        made.cache_clear()

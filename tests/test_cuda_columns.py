@@ -31,10 +31,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) ->
     """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
     if COMPILER is None:
         pytest.skip("no C++ compiler")
-    cuda_rows._columns.cache_clear()
     with standing_in(monkeypatch, tmp_path, shared_cache) as made:
         yield made
-    cuda_rows._columns.cache_clear()
 
 
 # ---------------------------------------------------------------- how calls are cut

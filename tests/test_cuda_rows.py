@@ -1,4 +1,4 @@
-"""Rows that stay on the chip (kernels/cuda/onchip.cuh): run on the CPU behind a shim, against the float64 reference; compiled for devices."""
+"""Rows that stay on the chip (kernels/cuda/onchip.cuh): run on the CPU behind a shim, against float64; compiled for devices."""
 
 from __future__ import annotations
 
@@ -37,14 +37,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path) ->
     """A stand-in for CuPy and NVRTC: kernels run on the CPU."""
     if COMPILER is None:
         pytest.skip("no C++ compiler")
-    cuda_rows._on_chip.cache_clear()
-    cuda_rows._general.cache_clear()
-    cuda_rows.device_facts.cache_clear()
     with standing_in(monkeypatch, tmp_path, shared_cache) as made:
         yield made
-    cuda_rows._on_chip.cache_clear()
-    cuda_rows._general.cache_clear()
-    cuda_rows.device_facts.cache_clear()
 
 
 def small(place: str, count: int, blocks: int, threads: int = 32, held: int | None = None, n: int = 0, kind: str = "float32") -> Plan:

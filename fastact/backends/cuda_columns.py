@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from . import cupy as base
+from .stages import ITEMSIZE
 
 #: Bytes of shared memory for the tile of a block, where the shape allows: three blocks find room on a multiprocessor.
 TILE = 64 * 1024
@@ -48,7 +49,7 @@ def rounded(k: int, unit: int) -> int:
 def held_bytes(kind: str, real: str, features: Sequence[str]) -> int:
     """What an element takes in a tile; as ``Columns::T`` in columns.cuh."""
     as_read = {"BIAS", "SCALED", "NOISE"}.isdisjoint(features)
-    return 8 if real == "double" else base.ITEMSIZE[kind] if as_read else 4
+    return 8 if real == "double" else ITEMSIZE[kind] if as_read else 4
 
 
 def tiling(
@@ -75,7 +76,7 @@ def tiling(
         Bytes of the tile that a thread should have, about.
     """
     outer, n, inner = shape
-    size = base.ITEMSIZE[kind]
+    size = ITEMSIZE[kind]
     lanes, number = 16 // size, wide * streams  # bytes of an element on the chip
     columns, least = WIDEST, 128 // size
     while columns > least and n * columns * number > TILE:
@@ -143,7 +144,7 @@ def kernel_of(found: Tiling, kind: str, real: str, features: Sequence[str]) -> K
     """The kernel for a tiling."""
     # Floats are enough where results are halves and a thread adds few; not for a result that is float64.
     few = found.rows * found.width * found.many <= 256 * found.threads
-    short = base.ITEMSIZE[kind] == 2 and real == "float" and few and {"LSE", "SINK", "LABELS", "SOFT"}.isdisjoint(features)
+    short = ITEMSIZE[kind] == 2 and real == "float" and few and {"LSE", "SINK", "LABELS", "SOFT"}.isdisjoint(features)
     threads = rounded(found.threads, 256)
     return Kernel(
         found.blocks, found.room < found.rows, threads, 3 if threads == 256 and real == "float" else 1, "float" if short else "double"

@@ -15,7 +15,7 @@ import numpy as np
 from ..rows import Rows, Spread
 from . import cuda_columns
 from . import cupy as base
-from .stages import BLOCKS, TEAM, power, working_type
+from .stages import BLOCKS, ITEMSIZE, TEAM, power, working_type
 
 #: As in rows.cuh, in the order of their bits.
 FEATURES = (
@@ -85,7 +85,7 @@ def plan(kind: str, n: int, streams: int, reads_only: bool, edges: bool, device:
     device
         Its compute capability, and its shared memory a block.
     """
-    lanes = 16 // base.ITEMSIZE[kind]
+    lanes = 16 // ITEMSIZE[kind]
     vectors = -(-(n + (lanes - 1 if edges else 0)) // lanes)
     half, back, clusters = lanes == 8, streams > 1, device[0] >= 90
     if vectors <= 32:
@@ -147,7 +147,7 @@ def on_chip(call: Rows, device: Device) -> tuple[Plan, bool] | None:
         return None
     if call.wide and call.kind != "float64":
         return None
-    size = base.ITEMSIZE[call.kind]
+    size = ITEMSIZE[call.kind]
     places = {a.data.ptr % 16 for a in (call.x, call.out, call.grad, call.soft) if a is not None}
     if len(places) > 1 or next(iter(places)) % size:
         return None
