@@ -22,6 +22,8 @@ CPU = ROOT / "kernels" / "cpu"
 
 # Strict IEEE arithmetic, as written: nothing contracts or reorders. Without traps and errno every loop can be a vector loop.
 STRICT = ["-std=c++17", "-g0", "-fwrapv", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
+# Distributions' Pythons bring flags of their own; this of Debian's would cost loops over short rows up to 6 % of their instructions.
+STRICT += ["-fno-stack-protector"]
 # Name of an instruction set -> its flags and macros. Only the loops are compiled with these: an inline function compiled for
 # AVX-512 and merged by the linker would crash on older processors.
 X86 = {

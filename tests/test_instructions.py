@@ -78,38 +78,6 @@ def test_counts_are_repeatable_and_a_slower_kernel_is_caught(counts: instruction
     assert {c.kernel for c in changes if c.verdict == "slower"} == {"relu_value"}
 
 
-PART = """
-part: {0}
-desc: Trigger: Client Request: softmax_value_rows_of_8 float32 {1}
-events: Ir
-summary: {2}
-
-fn=(1) the kernel
-0 33
-cob=(6) libc.so.6
-cfi=(16) malloc.c
-cfn=(2) malloc
-calls=1 3350
-0 {3}
-cfn=(3) free
-calls=2 3281
-0 {4}
-cfn=(4) a loop
-calls=7 0
-0 {1}
-
-fn=(2)
-0 {3}
-"""
-
-
-def test_what_malloc_executes_is_not_the_kernels() -> None:
-    """Whatever the interpreter allocated before, and so however long malloc and free search."""
-    for spent in ((100, 50, 100, 50), (100, 50, 700, 20)):
-        text = PART.format(1, 1024, 2000 + spent[0] + spent[1], *spent[:2]) + PART.format(2, 3072, 6096 + spent[2] + spent[3], *spent[2:])
-        assert dict(instructions._counts(text)) == {"softmax_value_rows_of_8": {"float32": 2.0}}
-
-
 @COUNTED
 def test_the_command_names_what_is_slower(run: Callable[..., Result], tmp_path: Path) -> None:
     assert run("--update").exit_code == 0

@@ -1,8 +1,7 @@
 """Instructions an element of every compiled kernel, counted by callgrind: repeatable where times are not.
 
 A small C++ driver (``driver.cpp``) runs each kernel of the AVX2 build, the widest that Valgrind knows, over two sizes; the difference
-of the counts is free of what a call costs. What malloc and free execute is left out: how soon they find the rows' scratch is up to
-what the interpreter has allocated before. Counts depend on the compiler, which is therefore stored with them.
+of the counts is free of what a call costs. Counts depend on the compiler, which is therefore stored with them.
 """
 
 from __future__ import annotations
@@ -95,16 +94,11 @@ def _run(*command: str) -> None:
 
 
 def _counts(text: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """What callgrind wrote: a part for each run, with the driver's label, the sum, and the sums of the functions called."""
-    names = dict(re.findall(r"^c?fn=(\(\d+\)) (.+)$", text, re.MULTILINE))  # given where a function is first met
+    """What callgrind wrote: a part for each run, with the driver's label and the sum."""
     totals: dict[str, dict[str, list[tuple[int, int]]]] = {}
-    for part in re.split(r"^part: \d+$", text, flags=re.MULTILINE):
-        if not (found := re.search(r"^desc: Trigger: Client Request: (\S+) (\S+) (\d+)$[^$]*?^summary: (\d+)$", part, re.MULTILINE)):
-            continue
-        name, storage, size, total = found.groups()
-        called = re.findall(r"^cfn=(\(\d+\)).*\ncalls=.*\n\S+ (\d+)$", part, re.MULTILINE)
-        scratch = sum(int(spent) for function, spent in called if names[function] in ("malloc", "free"))
-        totals.setdefault(name, {}).setdefault(storage, []).append((int(size), int(total) - scratch))
+    for label, total in re.findall(r"^desc: Trigger: Client Request: (.+)$[^$]*?^summary: (\d+)$", text, re.MULTILINE):
+        name, storage, size = label.split()
+        totals.setdefault(name, {}).setdefault(storage, []).append((int(size), int(total)))
     for name, storages in sorted(totals.items()):
         yield name, {s: round((b - a) / (many - few), 3) for s, [(few, a), (many, b)] in sorted(storages.items())}
 
@@ -170,10 +164,9 @@ class Change:
         """ "slower", "faster", "ok", "new", or "gone"."""
         if self.before is None or self.now is None:
             return "new" if self.before is None else "gone"
-        allowed = self.before * self.tolerance
-        if self.now > self.before + allowed:
+        if self.now > self.before * (1 + self.tolerance):
             return "slower"
-        return "faster" if self.now < self.before - allowed else "ok"
+        return "faster" if self.now < self.before * (1 - self.tolerance) else "ok"
 
     def __str__(self) -> str:
         before, now = ("-" if n is None else f"{n:.3f}" for n in (self.before, self.now))
