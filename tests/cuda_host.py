@@ -376,5 +376,6 @@ def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path) -> I
 def forget() -> None:
     """Forget the backend, its kernels and what it knows of devices: another driver has others."""
     registry.forget()
+    compiled.cuda_forget()
     for made in CACHED:
         made.cache_clear()

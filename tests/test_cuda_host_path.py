@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
-from cuda_host import COMPILER, FakeArray, FakeParameter, FakeStream, FakeTensor, bits, fake_torch, standing_in
+from cuda_host import COMPILER, FakeArray, FakeParameter, FakeStream, FakeTensor, bits, fake_torch, forget, standing_in
 
 import fastact
 from fastact import dispatch, registry
@@ -450,29 +450,36 @@ def test_overlap_compiles(architecture: str) -> None:
 # ---------------------------------------------------------------- compiled ahead, and found again
 
 
-def test_start(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "elementwise": fastact.mish,
+    "rows on the chip": fastact.softmax,
+    "rows anywhere": lambda x: fastact.softmax(x[:, ::2]),
+    "columns": lambda x: fastact.softmax(x, axis=0),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_start(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     """From a cache nothing is assembled: neither definitions are read nor NVRTC is loaded."""
+    call = CALLS[name]
     monkeypatch.setenv("FASTACT_CACHE_DIR", str(tmp_path / "cache"))
-    x = samples("float32").view(FakeArray)
-    truth = bits(wanted(fastact.mish, np.asarray(x)))
-    registry.forget()
-    assert (bits(fastact.mish(x)) == truth).all()
+    x = samples("float32", 1024).reshape(16, 64).view(FakeArray)
+    forget()
+    truth = bits(np.asarray(call(x)))
     assert fake.compiler.compiled == 1
-    registry.forget()
-    compiled.cuda_forget()
 
     def never(*_: Any) -> Any:
         raise AssertionError("not needed")
 
+    forget()
     with monkeypatch.context() as m:
         m.setattr(adapter.nvrtc, "load", never)
         m.setattr(adapter, "unit", never)
         m.setattr(adapter, "_program", never)
-        assert (bits(fastact.mish(x)) == truth).all()
+        assert (bits(np.asarray(call(x))) == truth).all()
     monkeypatch.setattr(adapter, "_sources", lambda: "another text")
-    registry.forget()
-    compiled.cuda_forget()
-    assert (bits(fastact.mish(x)) == truth).all()
+    forget()
+    assert (bits(np.asarray(call(x))) == truth).all()
     assert fake.compiler.compiled == 2, "other sources, another kernel"
 
 

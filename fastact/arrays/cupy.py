@@ -151,7 +151,6 @@ def _spread(
 ) -> list[Any]:
     """An elementwise function with parameters that are broadcast, or whose gradients are summed: nothing of full size is made for them."""
     x = inputs[-1]
-    operation = backend.operation(f"{definition.name}_{direction}")
     learned = list(definition.learnable) if direction == "backward" else []
     stored = len(outs) - len(learned)
     arrays = dict(zip(("grad", "x")[-len(inputs) :], inputs, strict=True))
@@ -159,11 +158,11 @@ def _spread(
     results = [empty(x) if out is None else out for out in outs[:stored]]
     arrays = {name: _apart(a, results) for name, a in arrays.items()}
     numbers = {f"p_{n}": p for n, p in params.items() if isinstance(p, NUMBER)}
-    function = operation.function
+    function = f"{definition.name}_{direction}"
     if learned and not wide:
         function = summed(definition.name, x.dtype.name, backend.program.functions) or function
     call = f"defs::{function}({', '.join([*('grad', 'x')[-len(inputs) :], *(f'p_{n}' for n in params)])})"
-    values = [f"r.{field}" for field in FIELDS[: operation.outputs]] if operation.outputs > 1 else ["r"]
+    values = [f"r.{field}" for field in FIELDS[: len(outs)]] if len(outs) > 1 else ["r"]
     gives = tuple((f"y{i}", value) for i, value in enumerate(values[:stored]))
     terms = dict(zip(learned, values[stored:], strict=True))
 

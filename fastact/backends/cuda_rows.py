@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,20 +229,22 @@ def rows_entries(
 
 @functools.cache
 def _general(program: str, direction: str, kind: str, wide: bool, team: str, features: tuple[str, ...]) -> Any:
-    entries = rows_entries(program, direction, kind, wide, team, features)
-    return base._Module(base.unit(list(row_terms()), "rows.cuh", entries))
+    return _made("rows.cuh", rows_entries, program, direction, kind, wide, team, features)
 
 
 @functools.cache
 def _on_chip(program: str, direction: str, kind: str, plan: Plan, features: tuple[str, ...]) -> Any:
-    entries = on_chip_entries(program, direction, kind, plan, features)
-    return base._Module(base.unit(list(row_terms()), "onchip.cuh", entries))
+    return _made("onchip.cuh", on_chip_entries, program, direction, kind, plan, features)
 
 
 @functools.cache
 def _columns(program: str, direction: str, kind: str, real: str, kernel: cuda_columns.Kernel, features: tuple[str, ...]) -> Any:
-    entries = cuda_columns.entries(program, direction, kind, real, kernel, row_fields(), features)
-    return base._Module(base.unit(list(row_terms()), "columns.cuh", entries))
+    return _made("columns.cuh", cuda_columns.entries, program, direction, kind, real, kernel, row_fields(), features)
+
+
+def _made(loops: str, entries: Callable[..., list[str]], *asked: Any) -> Any:
+    """The kernels of `entries(*asked)` over `loops`."""
+    return base._Module(lambda: base.unit(list(row_terms()), loops, entries(*asked)), repr((loops, *asked)))
 
 
 def _in_columns(call: Rows, features: Sequence[str], device: Device) -> tuple[cuda_columns.Tiling, str] | None:

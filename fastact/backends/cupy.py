@@ -352,17 +352,18 @@ class CupyBackend:
             entry = elementwise_entry(operation, kind, wide, overlap=overlap)
             return unit([operation.function], "elementwise.cuh", [entry], self.program)
 
-        request = repr(("elementwise", name, direction, kind, wide, overlap)) if self._program is None else None
-        return _Module(text, request, overlap)
+        return _Module(text, self._request("elementwise", name, direction, kind, wide, overlap), overlap)
 
-    @functools.cache  # noqa: B019
-    def operation(self, name: str) -> lower.Operation:
-        """What is known of a lowered operation; looking it up takes a millisecond the first time."""
-        return self.program.operations[name]
+    def _request(self, *asked: Any) -> str | None:
+        """What names a kernel, if the definitions are the package's own."""
+        return repr(asked) if self._program is None else None
 
     @functools.cache  # noqa: B019
     def _stage(self, stage: Stage, form: stages.Form) -> _Module:
-        return _Module(unit(list(stage.functions), "pipeline.cuh", stages.stage_entries(stage, form), self.program))
+        def text() -> str:
+            return unit(list(stage.functions), "pipeline.cuh", stages.stage_entries(stage, form), self.program)
+
+        return _Module(text, self._request("stage", stage, form))
 
     def run_stage(
         self,
@@ -448,8 +449,13 @@ class CupyBackend:
 
     @functools.cache  # noqa: B019
     def _mask(self, function: str, params: tuple[str, ...], kind: str, wide: bool, vectors: bool, in_place: bool) -> _Module:
-        functions = [f"{function}_value_and_derivative"] if function else []
-        return _Module(unit(functions, "pipeline.cuh", [mask_entry(function, params, kind, wide, vectors, in_place)], self.program))
+        asked = function, params, kind, wide, vectors, in_place
+
+        def text() -> str:
+            functions = [f"{function}_value_and_derivative"] if function else []
+            return unit(functions, "pipeline.cuh", [mask_entry(*asked)], self.program)
+
+        return _Module(text, self._request("mask", *asked))
 
     def run_mask(
         self, function: str, params: Mapping[str, float], kind: str, wide: bool, given: Any, out: Any, bits: Any, low: float, high: float

@@ -82,7 +82,7 @@ class Pipeline:
         if name is not None:
             for place, value in zip(called, params, strict=True):
                 self._put(place, value)
-            activation = self._backend.operation(f"{name}_value").activation
+            activation = self._backend.program.activations[name]
             learned = tuple(called[activation.params.index(p)] for p in activation.learnable)
         self._factors.append(Factor(own, name or "", tuple(called), learned, biased, clamped, offset != 0.0))
         if dx is not None:
