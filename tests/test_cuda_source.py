@@ -130,6 +130,28 @@ def test_every_variant_of_rows_compiles(compiler: nvrtc.Nvrtc, kind: str, wide: 
     assert b"fold_bias" in image
 
 
+HOPPER = (90, 227 * 1024)
+
+
+@pytest.mark.parametrize(("program", "direction", "features"), ROWS)
+def test_every_row_program_compiles_on_chip(compiler: nvrtc.Nvrtc, program: str, direction: str, features: tuple[str, ...]) -> None:
+    """By a block, where they may be."""
+    if program == "entmax" or "DBIAS" in features:
+        pytest.skip("the general executor's")
+    plan = cuda_rows.plan("float32", 4096, 1 + ("GRAD" in features), "RESULT" not in features, False, HOPPER)
+    text = adapter.unit(list(cuda_rows.row_terms()), "onchip.cuh", cuda_rows.on_chip_entries(program, direction, "float32", plan, features))
+    assert compiler.compile(text, "sm_90").startswith(b"\x7fELF")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("kind", "wide"), VARIANTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_every_operation_compiles_in_every_type(compiler: nvrtc.Nvrtc, name: str, kind: str, wide: bool) -> None:
+    names = [n for n, o in OPERATIONS.items() if o.activation.name == name and working(kind, wide) in o.types]
+    if names:
+        assert compiler.compile(every_elementwise(kind, wide, names), "sm_90").startswith(b"\x7fELF")
+
+
 @pytest.mark.parametrize("architecture", [80, 89, 100, 120])
 def test_templates_compile_for_other_devices(compiler: nvrtc.Nvrtc, architecture: int) -> None:
     if architecture > compiler.architectures[-1]:

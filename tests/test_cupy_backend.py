@@ -214,6 +214,7 @@ def test_missing(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
     monkeypatch.setattr(compiled, "cuda_open", lambda path=None: 13000)
     monkeypatch.setattr(nvrtc, "candidates", lambda: iter(()))
     monkeypatch.setattr(compiled, "cuda_device_count", lambda: 1)
+    monkeypatch.setitem(sys.modules, "cupy", fake.cupy)
     nvrtc.identity.cache_clear()
     assert "libnvrtc is not there: pip install" in backend.missing()
     nvrtc.identity.cache_clear()
