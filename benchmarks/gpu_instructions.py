@@ -176,7 +176,7 @@ def measure(name: str, kind: str, wide: bool, target: str = "sm_90") -> Count:
         raise SystemExit("nvdisasm is not there: install a CUDA toolkit, or the triton package, which has one inside")
     operation = program().operations[name]
     text = adapter.unit([name], "elementwise.cuh", [adapter.elementwise_entry(operation, kind, wide)])
-    return count(adapter.cubin(nvrtc.load(), text, target).read_bytes(), kind, tool)
+    return count(nvrtc.load().compile(text, target), kind, tool)
 
 
 def budget(operation: lower.Operation, kind: str, wide: bool) -> float:
