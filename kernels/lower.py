@@ -36,10 +36,11 @@ COMPARE = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==",
 #: How many results a function may give, and the names of their fields in C++; `cpu/interface.hpp` has the limits of the loops.
 MAX_RESULTS, FIELDS = 14, "abcdefghijklmn"
 #: Types a definition can be lowered for, as position of their constants in `pick`. "wide" is float64 for results in float32, accuracy
-#: "precise": constants of float64, bodies of float32, whose low parts it does not need, and shorter polynomials.
-TYPES = {"float32": 0, "float64": 1, "wide": 1}
+#: "precise": constants of float64, bodies of float32, whose low parts it does not need, and shorter polynomials. "brief" is
+#: float32 for results in halves, on CUDA: bodies of float32, where there is none of its own.
+TYPES = {"float32": 0, "float64": 1, "wide": 1, "brief": 0}
 #: Position of their coefficients in `poly`, where the last may be missing.
-POLYNOMIALS = {"float32": 0, "float64": 1, "wide": 2}
+POLYNOMIALS = {"float32": 0, "float64": 1, "wide": 2, "brief": 0}
 
 
 #: CPython 3.11 counts the depth of its parser for all threads together and may find it wrong when two parse at once.
@@ -297,6 +298,8 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
         case ast.Attribute(value=ast.Name(id=owner), attr="float64" | "wide" as type_):
             name = role_name(owner, "value") if owner in program.activations else owner
             program.functions[name].bodies[type_] = node
+        case ast.Attribute(value=ast.Name(id=owner), attr="derivative_brief"):
+            program.functions[role_name(owner, "derivative")].bodies["brief"] = node
         case ast.Call(func=ast.Name(id="activation")):
             params = literal(decorator, "params", {})
             learnable = literal(decorator, "learnable", ())
@@ -504,10 +507,11 @@ class _Numba(_Writer):
         return f"return {', '.join(values)}"
 
 
-def to_cxx(program: Program, names: list[str] | None = None) -> str:
+def to_cxx(program: Program, names: list[str] | None = None, brief: bool = False) -> str:
     """C++ templates over the working type ``F`` (a float, a double or a pack of them), in namespace ``defs``, callees first.
 
-    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``is_float64`` and the intrinsics.
+    The including file provides ``FASTACT_FUNCTION``, ``lit``, ``select``, ``is_float64`` and the intrinsics; with `brief`, which takes in
+    the bodies for halves, also ``is_brief``.
     """
     out = ["// Written by lower.py from kernels/definitions; do not edit.", "// What a definition that returns a tuple returns."]
     out += ["template <class F, int N> struct Results;"]
@@ -516,11 +520,15 @@ def to_cxx(program: Program, names: list[str] | None = None) -> str:
     for function in program.needed(names if names is not None else list(program.functions)):
         texts = {t: [f"        {line}" for line in _Cxx(program, function, t).statements()] for t in ("float32", "float64")}
         out.append(_head(function))
+        brief_too = brief and function.bodies["brief"] is not function.bodies["float32"]
+        if brief_too:
+            own = [f"        {line}" for line in _Cxx(program, function, "brief").statements()]
+            out += ["    if constexpr (is_brief<F>) {", *own, "    } else {"]
         if texts["float32"] == texts["float64"]:
             out += [line[4:] for line in texts["float32"]]
         else:
             out += ["    if constexpr (is_float64<F>) {", *texts["float64"], "    } else {", *texts["float32"], "    }"]
-        out += ["}", ""]
+        out += ["    }"] * brief_too + ["}", ""]
     wide = [name for name, o in program.operations.items() if (names is None or name in names) and program.wide(o)]
     out += ["}  // namespace defs", "// The same for float32 computed in float64.", "namespace wide {", ""]
     for function in program.needed(wide, "wide"):

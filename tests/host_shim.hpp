@@ -35,6 +35,17 @@ static inline float __double2float_rz(double x) {
     return fabs(static_cast<double>(nearest)) > fabs(x) ? nextafterf(nearest, 0.0f) : nearest;
 }
 
+// A reciprocal as the device's instruction gives it: without subnormals, within an ULP. How many it is off is chosen; with 2 it varies.
+static int off;
+extern "C" void reciprocals_off(int ulps) { off = ulps; }
+static inline float approximate_reciprocal(float x) {
+    const auto flushed = [](float y) { return fabsf(y) < 0x1p-126f ? copysignf(0.0f, y) : y; };
+    const float r = flushed(1.0f / flushed(x));
+    if (!off || !(fabsf(r) > 0 && fabsf(r) < INFINITY)) return r;
+    const int some = static_cast<int>(static_cast<unsigned>(__float_as_int(x)) * 2654435761u >> 16) % 3 - 1;
+    return flushed(__int_as_float(__float_as_int(r) + (off == 2 ? some : off)));
+}
+
 // What inline PTX does on the device, a fault at a misaligned address included.
 static int faults;
 extern "C" int faults_found() { return faults; }

@@ -25,7 +25,7 @@ from .. import cache, registry
 from ..kernels import lower
 from ..kernels.cpu import compiled
 from ..rows import Rows
-from . import nvrtc, stages
+from . import halves, nvrtc, stages
 from .pipelines import NUMBER, Pipeline, mask_entry
 from .stages import ITEMSIZE, TEAM, Stage, working_type
 
@@ -64,15 +64,21 @@ def unit(functions: list[str], loops: str, entries: Sequence[str], program: lowe
         The definitions, the package's own by default.
     """
     program = program or _program()
-    inside = (_file("intrinsics.cuh"), lower.to_cxx(program, functions), lower.to_cxx_structs(program, functions), _file(loops))
+    inside = (_file("intrinsics.cuh"), lower.to_cxx(program, functions, brief=True), lower.to_cxx_structs(program, functions), _file(loops))
     return "\n".join(["namespace fastact {", *inside, "}  // namespace fastact", *entries, ""])
 
 
-def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: str = "elementwise", overlap: bool = False) -> str:
+def elementwise_entry(
+    operation: lower.Operation, kind: str, wide: bool, name: str = "elementwise", overlap: bool = False, form: str | None = None
+) -> str:
     """The entry point of an elementwise kernel: a pointer and a number for each input, a pointer for each output, n and how to access.
 
-    With `overlap` it waits for what the stream ran before.
+    With `overlap` it waits for what the stream ran before. `form` is how it divides, by default as `halves.form` has it.
     """
+    form = halves.form(operation, kind, wide) if form is None else form
+    computes = f"fastact::{operation.function}_op"
+    if form != "EXACT":
+        computes = f"fastact::Briefly<{computes}, fastact::{form}>"
     real, inputs = working_type(kind, wide), range(operation.inputs)
     takes = [f"const void *in{i}, {real} number{i}" for i in inputs] + [f"void *out{i}" for i in range(operation.outputs)]
     return (
@@ -81,7 +87,7 @@ def elementwise_entry(operation: lower.Operation, kind: str, wide: bool, name: s
         f"    const void *const in[] = {{{', '.join(f'in{i}' for i in inputs)}}};\n"
         f"    const {real} number[] = {{{', '.join(f'number{i}' for i in inputs)}}};\n"
         f"    void *const out[] = {{{', '.join(f'out{i}' for i in range(operation.outputs))}}};\n"
-        f"    fastact::elementwise<fastact::{operation.function}_op, fastact::{kind.upper()}, {real}>(in, number, out, n, access);\n"
+        f"    fastact::elementwise<{computes}, fastact::{kind.upper()}, {real}>(in, number, out, n, access);\n"
         "}"
     )
 

@@ -1,3 +1,4 @@
+#include "brief.cuh"
 // The elementwise kernel: sixteen bytes of each array a thread, a grid of just as many threads as that takes. (On an H100 a
 // persistent grid lost 5 to 6 % of the copy's speed, two or more vectors a thread 0.5 to 3 %.)
 

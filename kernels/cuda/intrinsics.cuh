@@ -12,6 +12,7 @@ template <class F> using Whole = typename WholeOf<F>::type;
 
 template <class F> using Scalar = F;
 template <class F> inline constexpr bool is_float64 = sizeof(F) == 8;
+template <class F> inline constexpr bool is_brief = false;  // but those of brief.cuh
 template <class F> FASTACT_FUNCTION F lit(double value) { return static_cast<F>(value); }
 template <class F> FASTACT_FUNCTION Whole<F> whole(long long value) { return static_cast<Whole<F>>(value); }
 
