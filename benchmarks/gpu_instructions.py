@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fastact.backends import cupy as adapter
 from fastact.backends import nvrtc
 from fastact.kernels import lower
@@ -192,6 +194,15 @@ def operations(names: Sequence[str] = (), directions: Sequence[str] = lower.DIRE
     return [o for o in found if o.direction in directions and (not names or o.activation.name in names)]
 
 
+BEYOND = """# What arithmetic keeps below the copy's speed on a GPU
+
+Written by `python benchmarks/gpu_instructions.py --write docs/gpu_instructions.md` from machine code for {target} ({compiler!r});
+nothing here is timed.
+
+An H100 has issue slots for 86 instructions while it reads and writes a float32 element at the speed of its own copy, for 43 with a half,
+and half as many again where there is one array more. Every elementwise kernel that is not in this table takes less. A share of 1.25 means
+that arithmetic alone takes a quarter longer than the copy would; accuracy "fast", float64 (whose arithmetic has half the rate) left out.
+"""
 HEAD = """| operation | type | slots | of budget | instructions | special | registers | occupancy |
 |---|---|---|---|---|---|---|---|"""
 
@@ -241,7 +252,12 @@ def main() -> None:
     parser.add_argument("--precise", action="store_true", help="accuracy 'precise' instead of 'fast'")
     parser.add_argument("--limit", type=float, default=0.0, help="only what takes more than this share of its budget")
     parser.add_argument("--target", default="sm_90", help="the device (sm_90)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write what float32 and halves take beyond their budget, for the docs")
     given = parser.parse_args()
+    if given.write:
+        found = list(tqdm(rows(kinds=KINDS[:3], limit=1.0), unit=" beyond", disable=None))
+        given.write.write_text("\n".join([BEYOND.format(target=given.target, compiler=nvrtc.load()), HEAD, *found, ""]))
+        return
     print(HEAD)
     for row in rows(given.names, given.kinds, given.directions, given.precise, given.limit, given.target):
         print(row, flush=True)

@@ -295,7 +295,7 @@ def _register(node: ast.FunctionDef, decorator: ast.expr, file: Path, program: P
             program.functions[node.name] = Function(node.name, file, both)
             if kind == "elementary":
                 program.elementary.append(node.name)
-        case ast.Attribute(value=ast.Name(id=owner), attr="float64" | "wide" as type_):
+        case ast.Attribute(value=ast.Name(id=owner), attr="float64" | "wide" | "brief" as type_):
             name = role_name(owner, "value") if owner in program.activations else owner
             program.functions[name].bodies[type_] = node
         case ast.Attribute(value=ast.Name(id=owner), attr="derivative_brief"):

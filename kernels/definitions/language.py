@@ -146,6 +146,13 @@ class Primitive:
         """Decorator: the body used where float32 is computed in float64; by default that of float32. Plain Python does not use it."""
         return self
 
+    def brief(self, body: Callable[..., Any]) -> Primitive:
+        """Decorator: the body used for halves on CUDA, shorter where a half does not show what float32 carries; by default that of float32.
+
+        Plain Python does not use it. All 65,536 inputs are tried: ``fastact/backends/halves.py``.
+        """
+        return self
+
     def __call__(self, *args: Any) -> Any:
         kind = working_type(*args)
         with np.errstate(all="ignore"):
@@ -212,7 +219,7 @@ class Definition:
         return self
 
     def derivative_brief(self, body: Callable[..., Any]) -> Definition:
-        """Decorator: the derivative for halves on CUDA, shorter where float32 carries what a half does not show. Plain Python does not use it."""
+        """Decorator: the body of the derivative used for halves on CUDA. Plain Python does not use it."""
         return self
 
     def second_derivative(self, body: Callable[..., Any]) -> Definition:

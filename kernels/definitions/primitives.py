@@ -112,6 +112,8 @@ LOG_64 = (
 ROOT_2PI = 2.5066282746310002
 MILLS_TOP = (0.9108576, 0.55993116, 0.1578037, 0.019401228)
 MILLS_BOTTOM = (1.0, 0.9146884, 0.39507383, 0.09100744, 0.009701781)
+# 2 MILLS_BOTTOM(a) + a (ROOT_2PI MILLS_BOTTOM(a) - MILLS_TOP(a)), multiplied out
+MILLS_WHOLE = (2.0, 3.4251475, 2.5230002, 1.0145144, 0.22812416, 0.024318758)
 MILLS_TOP_WIDE = (0.910859183387448, 0.6834923444001071, 0.24631860488183127, 0.047466741531514485, 0.004210608975252229)
 MILLS_BOTTOM_WIDE = (
     1.0,
@@ -598,6 +600,11 @@ def times_normal_tail(n: Any, a: Any) -> Any:
     # The straight line has no rounding error next to 0, the quotient next to no weight far out, and both are small between.
     quotient = poly(a, MILLS_TOP, MILLS_TOP_WIDE, MILLS_TOP_WIDE) / poly(a, MILLS_BOTTOM, MILLS_BOTTOM_WIDE, MILLS_BOTTOM_WIDE)
     return n / fma(a, ROOT_2PI, fma(-a, quotient, 2.0))
+
+
+@times_normal_tail.brief
+def _(n: Any, a: Any) -> Any:
+    return (n * poly(a, MILLS_BOTTOM, MILLS_BOTTOM)) / poly(a, MILLS_WHOLE, MILLS_WHOLE)
 
 
 @primitive
