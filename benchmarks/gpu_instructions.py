@@ -196,7 +196,7 @@ def operations(names: Sequence[str] = (), directions: Sequence[str] = lower.DIRE
 
 BEYOND = """# What arithmetic keeps below the copy's speed on a GPU
 
-Written by `python benchmarks/gpu_instructions.py --write docs/gpu_instructions.md` from machine code for {target} ({compiler!r});
+Written by `python benchmarks/gpu_instructions.py --write docs/gpu_instructions.md` from machine code for {target} (NVRTC {version[0]}.{version[1]});
 nothing here is timed.
 
 An H100 has issue slots for 86 instructions while it reads and writes a float32 element at the speed of its own copy, for 43 with a half,
@@ -256,7 +256,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.write:
         found = list(tqdm(rows(kinds=KINDS[:3], limit=1.0), unit=" beyond", disable=None))
-        given.write.write_text("\n".join([BEYOND.format(target=given.target, compiler=nvrtc.load()), HEAD, *found, ""]))
+        given.write.write_text("\n".join([BEYOND.format(target=given.target, version=nvrtc.load().version), HEAD, *found, ""]))
         return
     print(HEAD)
     for row in rows(given.names, given.kinds, given.directions, given.precise, given.limit, given.target):
