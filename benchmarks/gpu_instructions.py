@@ -196,8 +196,8 @@ def operations(names: Sequence[str] = (), directions: Sequence[str] = lower.DIRE
 
 BEYOND = """# What arithmetic keeps below the copy's speed on a GPU
 
-Written by `python benchmarks/gpu_instructions.py --write docs/gpu_instructions.md` from machine code for {target} (NVRTC {version[0]}.{version[1]});
-nothing here is timed.
+Written by `python benchmarks/gpu_instructions.py --write docs/gpu_instructions.md` from machine code for {target}
+(NVRTC {version[0]}.{version[1]}); nothing here is timed.
 
 An H100 has issue slots for 86 instructions while it reads and writes a float32 element at the speed of its own copy, for 43 with a half,
 and half as many again where there is one array more. Every elementwise kernel that is not in this table takes less. A share of 1.25 means
