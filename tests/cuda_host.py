@@ -73,6 +73,16 @@ def bits(x: Any) -> np.ndarray:
     return found
 
 
+def aligned(values: Any, dtype: Any, offset: int = 0) -> np.ndarray:
+    """A copy that begins `offset` elements after a multiple of 64 bytes."""
+    values = np.asarray(values, dtype)
+    room = np.empty((values.size + offset) * values.itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64 + offset * values.itemsize
+    result = room[start : start + values.nbytes].view(dtype)
+    result[:] = values.reshape(-1)
+    return np.asarray(result)
+
+
 # ---------------------------------------------------------------- a stand-in for CuPy
 
 

@@ -1,6 +1,6 @@
 """Which elementwise kernels may divide more cheaply where elements are halves: tried on all 65,536 of them.
 
-    python tests/halves.py               # writes the table of fastact/backends/halves.py anew; about twenty minutes
+    python tests/halves.py               # writes the table of fastact/backends/halves.py anew; a few minutes
     python tests/halves.py gelu mish     # the rows of some activations
 
 A kernel passes with a form of division (``kernels/cuda/brief.cuh``) if, whatever a reciprocal's last bit, it gives bfloat16's results of
@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import ml_dtypes
+import common
 import numpy as np
-from cuda_host import bits, build, launch
+from cuda_host import aligned, bits, build, launch
 
 import fastact
 from fastact.backends import cupy as adapter
@@ -29,7 +29,7 @@ from fastact.kernels import lower
 from fastact.kernels.definitions import DEFINITIONS
 
 PROGRAM = lower.parse()
-DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
+DTYPES = {kind: dtype for kind, dtype in common.DTYPES.items() if dtype.itemsize == 2}
 #: How far reciprocals are off, in ULP: all none, all one up or down, and by the operand's bits.
 OFF = (0, 1, -1, 2)
 GRADS = (1.0, -0.75, 3.0, 1e-3)
@@ -83,15 +83,6 @@ class Kernels:
         return outs
 
 
-def aligned(values: np.ndarray) -> np.ndarray:
-    """A copy at a multiple of 64 bytes."""
-    room = np.empty(values.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    found = room[start : start + values.nbytes].view(values.dtype)
-    found[:] = values
-    return found
-
-
 def parameter_sets(operation: lower.Operation, kind: str) -> Iterator[tuple[float, ...]]:
     """The defaults, the examples, and each of `OTHERS` in every place, as halves."""
     d = DEFINITIONS.get(operation.activation.name)
@@ -121,8 +112,8 @@ def true_values(operation: lower.Operation, arrays: list[np.ndarray], params: tu
 def passes(kernels: Kernels, operation: lower.Operation, form: str) -> str:
     """Nothing, or what speaks against that form."""
     kind = kernels.kind
-    x = aligned(np.arange(65536, dtype=np.uint16).view(DTYPES[kind]))
-    arrays = [aligned(np.resize(np.asarray(GRADS, x.dtype), x.size)), x][2 - operation.arrays :]
+    x = aligned(np.arange(65536, dtype=np.uint16).view(DTYPES[kind]), DTYPES[kind])
+    arrays = [aligned(np.resize(np.asarray(GRADS, x.dtype), x.size), x.dtype), x][2 - operation.arrays :]
     for params in parameter_sets(operation, kind):
         wanted = kernels.run(operation, "EXACT", 0, arrays, params)
         for off in OFF:

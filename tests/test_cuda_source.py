@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from common import ELEMENTWISE, TWELVE, chained, directions
 from common import params as default_params
-from cuda_host import COMPILER, bits, build, launch
+from cuda_host import COMPILER, aligned, bits, build, launch
 
 from fastact.backends import cuda_rows, nvrtc, pipelines, stages
 from fastact.backends import cupy as adapter
@@ -219,16 +219,6 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[key]
 
     return library
-
-
-def aligned(values: Any, dtype: Any, offset: int = 0) -> np.ndarray:
-    """A copy that begins `offset` elements after a multiple of 64 bytes."""
-    values = np.asarray(values, dtype)
-    room = np.empty((values.size + offset) * values.itemsize + 64, np.uint8)
-    start = -room.ctypes.data % 64 + offset * values.itemsize
-    result = room[start : start + values.nbytes].view(dtype)
-    result[:] = values.reshape(-1)
-    return np.asarray(result)
 
 
 def run(
